@@ -1,1 +1,28 @@
-//! Skeleton.
+//! The words of Stecker as types: names, records, outcomes, grants, specifications of connections and flows, and the
+//! shapes that its API speaks.
+//!
+//! Pure on purpose: no I/O, no async, no clock. Every other crate of the host depends on this one, so whatever is in here has to
+//! be cheap to build and safe to share.
+
+pub mod api;
+mod duration;
+mod error;
+mod grant;
+mod name;
+mod plugin;
+mod record;
+mod spec;
+
+pub use duration::Period;
+pub use error::{ErrorCode, PluginError};
+pub use grant::{Grants, HttpGrant, StorageGrant};
+pub use name::{Digest, InvalidName, Name, RecordId};
+pub use plugin::{CallUsage, Probe, StreamInfo};
+pub use record::{
+    Attributes, Finding, LookupItem, Operation, Outcome, Page, RawRequest, ReadRequest, Received, Record,
+    RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
+};
+pub use spec::{
+    ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, Limits, OnQuarantine, PluginRef, RetryPolicy,
+    SecretRef, Setup, SpecError, StreamRef, TransformSpec, Trigger,
+};

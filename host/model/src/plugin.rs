@@ -1,0 +1,66 @@
+//! What a plugin tells of itself and what a call to it cost.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One thing that `connection.check` tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Probe {
+    /// What was tried.
+    pub name: String,
+    /// Whether it went well.
+    pub ok: bool,
+    /// What was seen.
+    pub message: String,
+    /// What the operator can do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+}
+
+/// A stream that `connection.discover` found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct StreamInfo {
+    /// The stream's name.
+    pub name: String,
+    /// JSON Schema (draft 2020-12) of the payload.
+    #[schema(value_type = Object)]
+    pub schema: serde_json::Value,
+    /// JSON Pointers that together are the key.
+    pub primary_key: Vec<String>,
+    /// JSON Pointer to what incremental reading goes by.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cursor_field: Option<String>,
+    /// Any of read, write, lookup, webhook.
+    pub modes: Vec<String>,
+    /// One of never, tombstone, full-scan, soft.
+    pub deletes: String,
+}
+
+/// What one call to a guest used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CallUsage {
+    /// Wall time of the call in microseconds, waiting for other systems included.
+    pub wall_us: u64,
+    /// Epoch ticks that fired while guest code ran: CPU time in units of the engine's tick (see the sandbox's options).
+    pub epoch_ticks: u64,
+    /// The most memory that the guest had at once, in bytes, over all its memories and tables.
+    pub peak_memory: u64,
+    /// Requests sent.
+    pub http_requests: u32,
+    /// Bytes received in bodies, after decompression.
+    pub http_bytes_in: u64,
+}
+
+impl CallUsage {
+    /// Adds another call's use; the peak is the higher of the two.
+    pub fn add(&mut self, other: &Self) {
+        self.wall_us += other.wall_us;
+        self.epoch_ticks += other.epoch_ticks;
+        self.peak_memory = self.peak_memory.max(other.peak_memory);
+        self.http_requests += other.http_requests;
+        self.http_bytes_in += other.http_bytes_in;
+    }
+}

@@ -1,0 +1,456 @@
+//! Specifications: what an operator writes down to have connections and flows. The same shapes are read from a file by
+//! `stecker apply`, sent over the API and kept in the store.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Digest, Grants, Name, Period};
+
+/// A declarative file: connections and the flows between them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Setup {
+    /// Connections.
+    #[serde(rename = "connection", skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionSpec>,
+    /// Flows.
+    #[serde(rename = "flow", skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<FlowSpec>,
+}
+
+/// Which release of which plugin. Exactly one of the two is given; a path is resolved to a digest by whoever reads the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct PluginRef {
+    /// A component file, relative to the setup file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The digest of a release that the host has already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+impl PluginRef {
+    /// A reference to a release that the host has.
+    #[must_use]
+    pub fn by_digest(digest: Digest) -> Self {
+        Self {
+            path: None,
+            digest: Some(digest),
+        }
+    }
+}
+
+/// One system that a tenant has connected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ConnectionSpec {
+    /// Unique within the tenant.
+    pub name: Name,
+    /// The connector.
+    pub plugin: PluginRef,
+    /// The connector's configuration, valid against the schema that it describes itself with. No secrets in here.
+    #[serde(default = "empty_object")]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    #[schema(value_type = Object)]
+    pub config: serde_json::Value,
+    /// What the connector may do.
+    #[serde(default)]
+    pub grants: Grants,
+    /// The secrets behind the credentials that the connector's manifest names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<Name, CredentialSpec>,
+    /// Bounds of a single call.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn empty_object() -> serde_json::Value {
+    serde_json::Value::Object(serde_json::Map::new())
+}
+
+/// The secret behind one credential. How it is used (which header, which scheme) is the manifest's to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CredentialSpec {
+    /// For HTTP Basic (RFC 7617).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Where the secret comes from.
+    pub secret: SecretRef,
+}
+
+/// Where a secret is read from, at the moment of use. The value itself is never kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretRef {
+    /// An environment variable of the host.
+    Env(String),
+    /// A file on the host; trailing line breaks are cut off.
+    File(String),
+}
+
+/// Bounds of a single call to a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Mebibytes over all memories and tables of an instance, 1 to 1,024.
+    pub memory_mib: u32,
+    /// Until the call is interrupted.
+    pub deadline: Period,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_mib: 64,
+            deadline: Period::from_secs(60),
+        }
+    }
+}
+
+/// A stream of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StreamRef {
+    /// The connection.
+    pub connection: Name,
+    /// The stream, as `discover` names it.
+    pub stream: String,
+}
+
+/// A path for records: from a stream, through transforms, into a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FlowSpec {
+    /// Unique within the tenant.
+    pub name: Name,
+    /// Where records come from.
+    pub source: StreamRef,
+    /// Where they go.
+    pub destination: StreamRef,
+    /// What happens to them in between, in this order.
+    #[serde(default, rename = "transform", skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<TransformSpec>,
+    /// When the source is read. By hand is always possible.
+    #[serde(default)]
+    pub trigger: Trigger,
+    /// What is read and written at once.
+    #[serde(default)]
+    pub delivery: DeliveryPolicy,
+    /// How failures are repeated.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+}
+
+/// One step between source and destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TransformSpec {
+    /// The transform.
+    pub plugin: PluginRef,
+    /// Its configuration.
+    #[serde(default = "empty_object")]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    #[schema(value_type = Object)]
+    pub config: serde_json::Value,
+}
+
+/// When a flow's source is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Trigger {
+    /// Again and again, this long after the end of the read before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Period>,
+    /// At these moments: five cron fields (minute hour day month weekday), UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Whether records from the source connection's webhooks are taken too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub webhook: bool,
+}
+
+/// How much is read and written at once, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct DeliveryPolicy {
+    /// Records a page, 1 to 10,000.
+    pub page: u32,
+    /// Records a batch, 1 to 1,000.
+    pub batch: u32,
+    /// Batches at the same time, 1 to 32. Order is kept per key whatever this is.
+    pub lanes: u32,
+    /// Whether a quarantined record holds back later ones of the same key.
+    pub on_quarantine: OnQuarantine,
+    /// Reading pauses while this many records wait, 1 to 1,000,000.
+    pub max_waiting: u32,
+}
+
+impl Default for DeliveryPolicy {
+    fn default() -> Self {
+        Self {
+            page: 200,
+            batch: 50,
+            lanes: 2,
+            on_quarantine: OnQuarantine::Hold,
+            max_waiting: 10_000,
+        }
+    }
+}
+
+/// What happens to later records of a key of which one is in quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnQuarantine {
+    /// They wait, so that order is kept.
+    Hold,
+    /// They go on.
+    Continue,
+}
+
+/// How failures are repeated: exponential back-off with full jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RetryPolicy {
+    /// Attempts before quarantine, the first one included, 1 to 100.
+    pub max_attempts: u32,
+    /// The ceiling of the first pause; it doubles with each attempt.
+    pub base: Period,
+    /// The ceiling of every pause.
+    pub cap: Period,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_attempts: 12,
+            base: Period::from_millis(500),
+            cap: Period::from_secs(300),
+        }
+    }
+}
+
+/// What is wrong with a specification, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, ToSchema)]
+#[error("{path}: {reason}")]
+pub struct SpecError {
+    /// Where, such as `flow orders-to-erp, delivery.batch`.
+    pub path: String,
+    /// What and what instead.
+    pub reason: String,
+}
+
+impl SpecError {
+    /// An error at a place.
+    #[must_use]
+    pub fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl ConnectionSpec {
+    /// Checks what can be checked without the plugin.
+    ///
+    /// # Errors
+    /// Every value that is out of its bounds, with the bounds.
+    pub fn validate(&self) -> Result<(), Vec<SpecError>> {
+        let at = |what: &str| format!("connection {}, {what}", self.name);
+        let mut errors = Vec::new();
+        if self.plugin.digest.is_some() == self.plugin.path.is_some() {
+            errors.push(SpecError::new(
+                at("plugin"),
+                "give exactly one of `path` and `digest`",
+            ));
+        }
+        if !self.config.is_object() {
+            errors.push(SpecError::new(at("config"), "has to be a table (a JSON object)"));
+        }
+        bound(
+            &mut errors,
+            at("limits.memory-mib"),
+            self.limits.memory_mib.into(),
+            1,
+            1_024,
+        );
+        if self.limits.deadline < Period::from_millis(10) || self.limits.deadline > Period::from_secs(3_600) {
+            errors.push(SpecError::new(
+                at("limits.deadline"),
+                "has to be between 10ms and 1h",
+            ));
+        }
+        for (index, grant) in self.grants.http.iter().enumerate() {
+            if let Some(scheme) = grant
+                .schemes
+                .iter()
+                .find(|scheme| *scheme != "http" && *scheme != "https")
+            {
+                let reason = format!("`{scheme}` is not a scheme that can be granted; use http or https");
+                errors.push(SpecError::new(
+                    at(&format!("grants.http[{index}].schemes")),
+                    reason,
+                ));
+            }
+            if let Some(method) = grant.methods.iter().find(|method| !is_method(method)) {
+                let reason = format!(
+                    "`{method}` is not a method that can be granted; use {}",
+                    METHODS.join(", ")
+                );
+                errors.push(SpecError::new(
+                    at(&format!("grants.http[{index}].methods")),
+                    reason,
+                ));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+fn is_method(method: &str) -> bool {
+    METHODS.contains(&method)
+}
+
+impl FlowSpec {
+    /// Checks what can be checked without plugins and without a cron parser.
+    ///
+    /// # Errors
+    /// Every value that is out of its bounds, with the bounds.
+    pub fn validate(&self) -> Result<(), Vec<SpecError>> {
+        let at = |what: &str| format!("flow {}, {what}", self.name);
+        let mut errors = Vec::new();
+        bound(
+            &mut errors,
+            at("delivery.page"),
+            self.delivery.page.into(),
+            1,
+            10_000,
+        );
+        bound(
+            &mut errors,
+            at("delivery.batch"),
+            self.delivery.batch.into(),
+            1,
+            1_000,
+        );
+        bound(
+            &mut errors,
+            at("delivery.lanes"),
+            self.delivery.lanes.into(),
+            1,
+            32,
+        );
+        bound(
+            &mut errors,
+            at("delivery.max-waiting"),
+            self.delivery.max_waiting.into(),
+            1,
+            1_000_000,
+        );
+        bound(
+            &mut errors,
+            at("retry.max-attempts"),
+            self.retry.max_attempts.into(),
+            1,
+            100,
+        );
+        if self.retry.base > self.retry.cap {
+            errors.push(SpecError::new(
+                at("retry.base"),
+                "must not be longer than retry.cap",
+            ));
+        }
+        if self
+            .trigger
+            .every
+            .is_some_and(|every| every < Period::from_millis(100))
+        {
+            errors.push(SpecError::new(at("trigger.every"), "has to be at least 100ms"));
+        }
+        if self.trigger.every.is_some() && self.trigger.cron.is_some() {
+            errors.push(SpecError::new(at("trigger"), "give `every` or `cron`, not both"));
+        }
+        if self.source.connection == self.destination.connection
+            && self.source.stream == self.destination.stream
+        {
+            errors.push(SpecError::new(
+                at("destination"),
+                "is the source itself; records would go round for ever",
+            ));
+        }
+        for (index, step) in self.transforms.iter().enumerate() {
+            if step.plugin.digest.is_some() == step.plugin.path.is_some() {
+                let path = at(&format!("transform[{index}].plugin"));
+                errors.push(SpecError::new(path, "give exactly one of `path` and `digest`"));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+fn bound(errors: &mut Vec<SpecError>, path: String, value: u64, low: u64, high: u64) {
+    if !(low..=high).contains(&value) {
+        errors.push(SpecError::new(
+            path,
+            format!("{value} is out of bounds; use {low} to {high}"),
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow() -> FlowSpec {
+        serde_json::from_value(serde_json::json!({
+            "name": "orders-to-erp",
+            "source": { "connection": "shop", "stream": "orders" },
+            "destination": { "connection": "erp", "stream": "orders" },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_flow_needs_little() {
+        assert_eq!(flow().validate(), Ok(()));
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_place() {
+        let mut flow = flow();
+        flow.delivery.batch = 0;
+        flow.trigger = Trigger {
+            every: Some(Period::from_millis(1)),
+            cron: Some("* * * * *".to_owned()),
+            webhook: false,
+        };
+        let errors = flow.validate().unwrap_err();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "flow orders-to-erp, delivery.batch",
+                "flow orders-to-erp, trigger.every",
+                "flow orders-to-erp, trigger"
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let text = serde_json::json!({ "flow": [{ "name": "a", "sauce": {} }] });
+        assert!(
+            serde_json::from_value::<Setup>(text)
+                .unwrap_err()
+                .to_string()
+                .contains("sauce")
+        );
+    }
+}
