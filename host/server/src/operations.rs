@@ -1,0 +1,60 @@
+//! Every operation of Stecker, once. The service implements them on a store and an engine, the client over HTTP; the CLI and
+//! whoever embeds the host speak to this trait and cannot tell the difference.
+
+use async_trait::async_trait;
+use stecker_model::{
+    Name, RecordId, Setup, StreamInfo,
+    api::{
+        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
+        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+    },
+};
+
+/// What an operator can do within one tenant.
+///
+/// Every error is a [`Problem`]: what happened, why, and what to do next.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Adds a release: inspects and compiles the component and keeps it. Adding the same bytes again changes nothing.
+    async fn add_release(&self, component: Vec<u8>) -> Result<ReleaseInfo, Problem>;
+    /// Releases that the host has, by name and version.
+    async fn releases(&self) -> Result<Vec<ReleaseInfo>, Problem>;
+
+    /// What `apply` would change. Validates as `apply` does.
+    async fn plan(&self, setup: &Setup) -> Result<Plan, Problem>;
+    /// Creates and updates what the setup names, all or nothing. What it does not name stays as it is.
+    async fn apply(&self, setup: &Setup) -> Result<Plan, Problem>;
+
+    /// Connections by name.
+    async fn connections(&self) -> Result<Vec<ConnectionInfo>, Problem>;
+    /// Tries a connection.
+    async fn check(&self, connection: &Name) -> Result<CheckReport, Problem>;
+    /// The streams of a connection.
+    async fn discover(&self, connection: &Name) -> Result<Vec<StreamInfo>, Problem>;
+
+    /// Flows by name.
+    async fn flows(&self) -> Result<Vec<FlowStatus>, Problem>;
+    /// One flow.
+    async fn flow(&self, flow: &Name) -> Result<FlowStatus, Problem>;
+    /// Reads the flow's source now. Returns at once; the run is over when `reads-completed` went up and nothing is open.
+    async fn run_flow(&self, flow: &Name) -> Result<FlowStatus, Problem>;
+    /// Pauses a flow: nothing is read or delivered until it is resumed. Records already accepted stay.
+    async fn pause_flow(&self, flow: &Name, request: &PauseRequest) -> Result<FlowStatus, Problem>;
+    /// Ends a pause.
+    async fn resume_flow(&self, flow: &Name) -> Result<FlowStatus, Problem>;
+
+    /// Records of the ledger.
+    async fn records(&self, filter: &RecordFilter) -> Result<RecordPage, Problem>;
+    /// One record and its story.
+    async fn record(&self, id: &RecordId) -> Result<RecordDetail, Problem>;
+
+    /// Quarantined records by cause.
+    async fn quarantine(&self, flow: Option<&Name>) -> Result<Vec<QuarantineGroup>, Problem>;
+    /// Tries quarantined records again.
+    async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem>;
+    /// Gives quarantined records up.
+    async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem>;
+
+    /// Looks at the host itself: database, disk, sandbox, plugins, flows.
+    async fn doctor(&self) -> Result<DoctorReport, Problem>;
+}
