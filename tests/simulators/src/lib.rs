@@ -24,6 +24,7 @@ pub mod control;
 pub mod demo_erp;
 #[path = "shop/mod.rs"]
 pub mod demo_shop;
+mod fault_plan;
 mod faults;
 mod http;
 mod money;

@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 
 use crate::account::Account;
 use crate::erp::state::ErpState;
-use crate::faults::{FaultPlan, Faults, InvalidFaults};
+use crate::fault_plan::FaultPlan;
+use crate::faults::{Faults, InvalidFaults};
 use crate::shop::state::ShopState;
 use crate::shop::{Order, webhooks};
 use crate::world::{Secrets, World};

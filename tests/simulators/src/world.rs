@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::account::{Account, WebhookAccount};
 use crate::erp::state::ErpState;
-use crate::faults::FaultPlan;
+use crate::fault_plan::FaultPlan;
 use crate::shop::Order;
 use crate::shop::state::ShopState;
 use crate::shop::webhooks::Event;

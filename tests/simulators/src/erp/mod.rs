@@ -84,7 +84,7 @@ use serde_json::{Value, json};
 
 pub use self::state::ItemStatus;
 use self::state::{Item, ItemResult};
-use crate::faults::{Access, Answer, item_key};
+use crate::fault_plan::{Access, Answer, item_key};
 use crate::http::{Params, Problem, json, parse_body, unknown_address};
 use crate::world::World;
 

@@ -91,7 +91,7 @@ use self::data::CURRENCY;
 pub use self::data::{Customer, DISCONTINUED, Line, Order, Product};
 pub(crate) use self::data::{millis, sum};
 use self::state::{StockOutcome, StockWrite};
-use crate::faults::Access;
+use crate::fault_plan::Access;
 use crate::http::{Params, Problem, json, parse_body, settle, unknown_address};
 use crate::world::World;
 

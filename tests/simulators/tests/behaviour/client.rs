@@ -15,27 +15,40 @@ pub(crate) struct Client {
 }
 
 pub(crate) async fn start(orders: usize, faults: Faults) -> (Running, Client) {
-    let config = Config { orders, faults, ..Config::default() };
+    let config = Config {
+        orders,
+        faults,
+        ..Config::default()
+    };
     let running = Simulators::start(config).await.unwrap();
     let client = Client::new(running.announcement());
     (running, client)
 }
 
 /// The same faults, over quickly.
-pub(crate) fn brief(faults: Faults) -> Faults {
-    Faults { hang_ms: 5, slow_ms: 1, webhook_hold_ms: 5, ..faults }
+pub(crate) fn brief(mut faults: Faults) -> Faults {
+    faults.hang_ms = 5;
+    faults.slow_ms = 1;
+    faults.webhook_hold_ms = 5;
+    faults
 }
 
 impl Client {
     /// Needs running simulators in this process, or [`stecker_simulators::Remote`], to have set up TLS.
     pub(crate) fn new(access: &Announcement) -> Self {
-        Self { http: reqwest::Client::builder().no_proxy().build().unwrap(), access: access.clone() }
+        Self {
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            access: access.clone(),
+        }
     }
 
     async fn send(request: reqwest::RequestBuilder) -> Reply {
         let answer = request.send().await.ok()?;
         let status = answer.status().as_u16();
-        Some((status, serde_json::from_slice(&answer.bytes().await.ok()?).unwrap_or(Value::Null)))
+        Some((
+            status,
+            serde_json::from_slice(&answer.bytes().await.ok()?).unwrap_or(Value::Null),
+        ))
     }
 
     pub(crate) async fn shop(&self, path: &str) -> Reply {
@@ -50,7 +63,9 @@ impl Client {
     }
 
     fn erp(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.access.erp_url));
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.access.erp_url));
         request.basic_auth(&self.access.erp_user, Some(&self.access.erp_password))
     }
 
@@ -82,19 +97,26 @@ impl Client {
 
     /// All orders in pages, by the pair that is the cursor.
     pub(crate) async fn read_orders(&self, limit: usize) -> Vec<Order> {
+        let beginning = json!({ "updated_since": "2000-01-01T00:00:00Z", "after_id": 0 });
+        self.read_orders_after(&beginning, limit).await
+    }
+
+    /// The orders behind a cursor, which is shaped as `next` is.
+    pub(crate) async fn read_orders_after(&self, cursor: &Value, limit: usize) -> Vec<Order> {
         let mut orders = Vec::new();
-        let mut path = format!("/api/v1/orders?limit={limit}");
-        loop {
-            let page = Self::persist(|| self.shop(&path)).await;
-            let read: Vec<Order> = serde_json::from_value(page["orders"].clone()).unwrap();
+        let mut cursor = cursor.clone();
+        while let Some(since) = cursor["updated_since"].as_str() {
+            let path = format!(
+                "/api/v1/orders?limit={limit}&updated_since={since}&after_id={}",
+                cursor["after_id"]
+            );
+            let mut page = Self::persist(|| self.shop(&path)).await;
+            let read: Vec<Order> = serde_json::from_value(page["orders"].take()).unwrap();
             assert!(read.len() <= limit);
             orders.extend(read);
-            if page["next"].is_null() {
-                return orders;
-            }
-            let since = page["next"]["updated_since"].as_str().unwrap();
-            path = format!("/api/v1/orders?limit={limit}&updated_since={since}&after_id={}", page["next"]["after_id"]);
+            cursor = page["next"].take();
         }
+        orders
     }
 
     /// Delivers orders in batches, resolving lost answers by lookup and repeating what was busy.
@@ -115,7 +137,8 @@ impl Client {
                     None => {
                         let booked = self.booked_versions(&open).await;
                         open.retain(|item| {
-                            booked.get(item["reference"].as_str().unwrap()) != item["version"].as_u64().as_ref()
+                            booked.get(item["reference"].as_str().unwrap())
+                                != item["version"].as_u64().as_ref()
                         });
                     }
                 }
@@ -125,14 +148,21 @@ impl Client {
     }
 
     pub(crate) async fn booked_versions(&self, items: &[Value]) -> BTreeMap<String, u64> {
-        let query: Vec<_> =
-            items.iter().map(|item| format!("reference={}", item["reference"].as_str().unwrap())).collect();
+        let query: Vec<_> = items
+            .iter()
+            .map(|item| format!("reference={}", item["reference"].as_str().unwrap()))
+            .collect();
         let path = format!("/v2/sales-orders?{}", query.join("&"));
         let found = Self::persist(|| self.erp_get(&path)).await;
         let sales = found["sales_orders"].as_array().unwrap();
         sales
             .iter()
-            .map(|sale| (sale["reference"].as_str().unwrap().to_owned(), sale["version"].as_u64().unwrap()))
+            .map(|sale| {
+                (
+                    sale["reference"].as_str().unwrap().to_owned(),
+                    sale["version"].as_u64().unwrap(),
+                )
+            })
             .collect()
     }
 
@@ -171,5 +201,8 @@ pub(crate) fn item(order: &Order) -> Value {
 
 pub(crate) fn statuses(body: &Value) -> Vec<String> {
     let results = body["results"].as_array().unwrap();
-    results.iter().map(|result| result["status"].as_str().unwrap().to_owned()).collect()
+    results
+        .iter()
+        .map(|result| result["status"].as_str().unwrap().to_owned())
+        .collect()
 }

@@ -22,7 +22,8 @@ async fn planted_mistakes_are_all_noticed() {
     client.book_now(&[item(&late), item(&changed)]).await;
 
     let mut dearer = item(&running.update_orders(&[orders[2].id]).unwrap()[0]);
-    dearer["lines"] = serde_json::json!([{ "sku": "MUG-BLU", "name": "Mug", "quantity": 1, "unit_price": "0.07" }]);
+    dearer["lines"] =
+        serde_json::json!([{ "sku": "MUG-BLU", "name": "Mug", "quantity": 1, "unit_price": "0.07" }]);
     dearer["total"] = "0.07".into();
     client.book_now(&[dearer]).await;
 
@@ -51,8 +52,15 @@ async fn planted_mistakes_are_all_noticed() {
     assert_eq!(account.verdict(), expected);
     assert!(!expected.orders_are_right() && !expected.stock_is_right());
 
-    let sale = client.erp_get(&format!("/v2/sales-orders?reference={}", old.number)).await.unwrap().1;
-    assert_eq!(sale["sales_orders"][0]["version"], 3, "a late version does not undo a newer one");
+    let sale = client
+        .erp_get(&format!("/v2/sales-orders?reference={}", old.number))
+        .await
+        .unwrap()
+        .1;
+    assert_eq!(
+        sale["sales_orders"][0]["version"], 3,
+        "a late version does not undo a newer one"
+    );
     let copy: Account = serde_json::from_value(serde_json::to_value(&account).unwrap()).unwrap();
     assert_eq!(copy, account, "another process reads the same account");
     running.stop().await;
@@ -80,7 +88,11 @@ async fn sold_pieces_leave_the_stock_and_a_changed_order_moves_the_difference_on
     assert_eq!(before - sold, i64::from(line.quantity));
     client.deliver(&running.update_orders(&[order.id]).unwrap()).await;
     assert_eq!(sold - running.account().erp.stock[&line.sku], 1);
-    let newest = client.erp_get("/v2/stock?limit=1&changed_since=60").await.unwrap().1;
+    let newest = client
+        .erp_get("/v2/stock?limit=1&changed_since=60")
+        .await
+        .unwrap()
+        .1;
     assert!(newest["stock"][0]["seq"].as_u64().unwrap() > 60);
     client.carry_stock().await;
     assert!(running.account().verdict().stock_is_right());
