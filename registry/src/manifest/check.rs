@@ -1,0 +1,250 @@
+//! The rules that reach over several fields, checked after every field is well-formed by itself.
+
+use toml::de::{DeTable, DeValue};
+
+use super::{Credential, CredentialKind, HttpCapability, Manifest, ManifestError, Upstream};
+
+const MAX_TITLE: usize = 80;
+const MAX_TEXT: usize = 2_000;
+const MAX_MEMORY_MIB: u32 = 1_024;
+const MAX_DEADLINE_MS: u64 = 3_600_000;
+/// The host writes these itself, or they steer the connection and not the request (RFC 9110, section 7.6.1).
+const RESERVED_HEADERS: [&str; 9] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "cookie",
+];
+
+/// A rule that is broken at a place.
+#[derive(Debug)]
+pub(super) struct Fault {
+    path: Vec<String>,
+    message: String,
+}
+
+impl Fault {
+    fn new(path: &[&str], message: impl Into<String>) -> Self {
+        Self {
+            path: path.iter().map(|part| (*part).to_owned()).collect(),
+            message: message.into(),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("`{}` {}", self.path.join("."), self.message)
+    }
+
+    pub(super) fn without_place(self) -> ManifestError {
+        ManifestError::nowhere(self.text())
+    }
+
+    /// With line and column, or those of the nearest table around it if the field itself is not there.
+    pub(super) fn located_in_toml(self, text: &str) -> ManifestError {
+        match DeTable::parse(text) {
+            Ok(table) => match offset_of(table.get_ref(), &self.path) {
+                Some(offset) => ManifestError::at(text, offset, self.text()),
+                None => self.without_place(),
+            },
+            Err(_) => self.without_place(),
+        }
+    }
+}
+
+fn offset_of(table: &DeTable<'_>, path: &[String]) -> Option<usize> {
+    let (first, rest) = path.split_first()?;
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref().as_ref() == first)?;
+    let mut offset = key.span().start;
+    let mut value = value;
+    let mut rest = rest;
+    loop {
+        match (value.get_ref(), rest.split_first()) {
+            (DeValue::Table(inner), Some(_)) => return offset_of(inner, rest).or(Some(offset)),
+            (DeValue::Array(items), Some((index, after))) => {
+                let Some(item) = index.parse::<usize>().ok().and_then(|index| items.get(index)) else {
+                    return Some(offset);
+                };
+                offset = item.span().start;
+                value = item;
+                rest = after;
+            }
+            _ => return Some(offset),
+        }
+    }
+}
+
+pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
+    within(&["title"], &manifest.title, MAX_TITLE)?;
+    if manifest.description.chars().count() > MAX_TEXT {
+        return Err(Fault::new(
+            &["description"],
+            format!("is too long; keep it to {MAX_TEXT} characters"),
+        ));
+    }
+    for (i, capability) in manifest.capabilities.http.iter().enumerate() {
+        check_http(&i.to_string(), capability)?;
+    }
+    if manifest
+        .capabilities
+        .storage
+        .as_ref()
+        .is_some_and(|storage| storage.max_bytes == 0)
+    {
+        return Err(Fault::new(
+            &["capabilities", "storage", "max-bytes"],
+            "is 0, which is no storage; leave the table out or ask for at least 1",
+        ));
+    }
+    for (name, credential) in &manifest.credentials {
+        check_credential(name.as_str(), credential, &manifest.capabilities.http)?;
+    }
+    for (i, upstream) in manifest.upstream.iter().enumerate() {
+        check_upstream(&i.to_string(), upstream)?;
+    }
+    let limits = manifest.limits;
+    if limits
+        .memory_mib
+        .is_some_and(|mib| !(1..=MAX_MEMORY_MIB).contains(&mib))
+    {
+        return Err(Fault::new(
+            &["limits", "memory-mib"],
+            format!("has to be 1 to {MAX_MEMORY_MIB}"),
+        ));
+    }
+    if limits
+        .deadline_ms
+        .is_some_and(|ms| !(1..=MAX_DEADLINE_MS).contains(&ms))
+    {
+        return Err(Fault::new(
+            &["limits", "deadline-ms"],
+            format!("has to be 1 to {MAX_DEADLINE_MS} (an hour)"),
+        ));
+    }
+    Ok(())
+}
+
+fn within(path: &[&str], text: &str, max: usize) -> Result<(), Fault> {
+    if text.trim().is_empty() || text.chars().count() > max {
+        return Err(Fault::new(
+            path,
+            format!("has to be a text of 1 to {max} characters"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_http(index: &str, capability: &HttpCapability) -> Result<(), Fault> {
+    let path = |field| ["capabilities", "http", index, field];
+    for (field, is_empty) in [
+        ("schemes", capability.schemes.is_empty()),
+        ("hosts", capability.hosts.is_empty()),
+        ("methods", capability.methods.is_empty()),
+    ] {
+        if is_empty {
+            return Err(Fault::new(
+                &path(field),
+                "is empty, so no request would ever be allowed; name at least one",
+            ));
+        }
+    }
+    within(&path("purpose"), &capability.purpose, MAX_TEXT)
+}
+
+fn check_credential(name: &str, credential: &Credential, http: &[HttpCapability]) -> Result<(), Fault> {
+    let path = |field| ["credentials", name, field];
+    within(&path("description"), &credential.description, MAX_TEXT)?;
+    if credential.kind == CredentialKind::ApiKeyHeader {
+        let Some(header) = &credential.header else {
+            return Err(Fault::new(
+                &path("header"),
+                "is missing: kind `api-key-header` has to say which header carries the key, such as header = \"x-api-key\"",
+            ));
+        };
+        check_header(&path("header"), header)?;
+    } else {
+        for (field, is_given) in [
+            ("header", credential.header.is_some()),
+            ("prefix", credential.prefix.is_some()),
+        ] {
+            if is_given {
+                return Err(Fault::new(
+                    &path(field),
+                    "goes with kind `api-key-header` only; remove it or change the kind",
+                ));
+            }
+        }
+    }
+    if credential
+        .prefix
+        .as_ref()
+        .is_some_and(|prefix| prefix.bytes().any(|b| !(b' '..=b'~').contains(&b)))
+    {
+        return Err(Fault::new(
+            &path("prefix"),
+            "may hold printable ASCII characters only",
+        ));
+    }
+    if credential.kind == CredentialKind::HmacSecret {
+        if credential.hosts.is_some() {
+            return Err(Fault::new(
+                &path("hosts"),
+                "makes no sense for an `hmac-secret`, which is never sent; remove it",
+            ));
+        }
+        return Ok(());
+    }
+    if http.is_empty() {
+        return Err(Fault::new(
+            &path("kind"),
+            "is sent with requests, but the plugin asks for none; add [[capabilities.http]] or remove the credential",
+        ));
+    }
+    for host in credential.hosts.iter().flatten() {
+        if !http.iter().any(|capability| capability.hosts.contains(host)) {
+            return Err(Fault::new(
+                &path("hosts"),
+                format!(
+                    "names `{host}`, which is not in any [[capabilities.http]]; add it there, spelled the same way"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_header(path: &[&str], header: &str) -> Result<(), Fault> {
+    // RFC 9110, section 5.6.2: a token.
+    let is_token = !header.is_empty()
+        && header.len() <= 128
+        && header
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if !is_token {
+        return Err(Fault::new(
+            path,
+            format!("is `{header}`, which is not the name of a header"),
+        ));
+    }
+    let lower = header.to_ascii_lowercase();
+    if RESERVED_HEADERS.contains(&lower.as_str()) || lower.starts_with("proxy-") {
+        return Err(Fault::new(
+            path,
+            format!("is `{header}`, which only the host itself may write; use the vendor's header"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_upstream(index: &str, upstream: &Upstream) -> Result<(), Fault> {
+    within(&["upstream", index, "system"], &upstream.system, MAX_TITLE)?;
+    within(
+        &["upstream", index, "api-version"],
+        &upstream.api_version,
+        MAX_TITLE,
+    )
+}

@@ -1,0 +1,198 @@
+use serde_json::json;
+
+use super::*;
+
+const FULL: &str = r#"
+name = "acme/shop-eu"
+version = "1.4.0-rc.1"
+title = "Acme Shop"
+description = "Orders and stock."
+license = "Apache-2.0 OR MIT"
+authors = ["A. Author"]
+homepage = "https://acme.example/plugins"
+contract = "1.0.0"
+
+[[capabilities.http]]
+hosts = ["api.acme.example", "{config:/base_url}"]
+methods = ["GET", "POST"]
+purpose = "reads orders, writes stock"
+
+[[capabilities.http]]
+schemes = ["http", "https"]
+hosts = ["*.cdn.acme.example:8443"]
+methods = ["GET"]
+purpose = "reads exports"
+
+[capabilities.storage]
+max-bytes = 65536
+
+[credentials.api]
+kind = "api-key-header"
+header = "x-api-key"
+prefix = "Key "
+description = "A key with orders:read"
+hosts = ["api.acme.example"]
+
+[credentials.hooks]
+kind = "hmac-secret"
+description = "The webhook secret"
+
+[[upstream]]
+system = "Acme"
+api-version = "2026-07"
+sunset = 2027-07-01
+url = "https://acme.example/versions"
+
+[limits]
+memory-mib = 32
+deadline-ms = 20000
+"#;
+
+fn fails(toml: &str) -> ManifestError {
+    Manifest::from_toml(toml).expect_err("the manifest is faulty")
+}
+
+fn altered(from: &str, to: &str) -> String {
+    assert!(FULL.contains(from), "{from}");
+    FULL.replacen(from, to, 1)
+}
+
+#[test]
+fn toml_and_canonical_json_say_the_same() {
+    let manifest = Manifest::from_toml(FULL).unwrap();
+    assert_eq!(manifest.upstream[0].sunset, Some(jiff::civil::date(2027, 7, 1)));
+    let json = manifest.to_canonical_json();
+    assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), manifest);
+    assert!(
+        json.starts_with(r#"{"authors":["A. Author"],"capabilities":{"http":[{"hosts":["#),
+        "{json}"
+    );
+    assert!(
+        json.contains(r#""sunset":"2027-07-01""#) && !json.contains(": "),
+        "{json}"
+    );
+
+    let quoted = altered("sunset = 2027-07-01", "sunset = \"2027-07-01\"");
+    assert_eq!(Manifest::from_toml(&quoted).unwrap().to_canonical_json(), json);
+}
+
+#[test]
+fn asks_as_grants() {
+    let manifest = Manifest::from_toml(FULL).unwrap();
+    let grants = manifest
+        .capabilities
+        .as_grants(&json!({ "base_url": "https://eu.acme.example/api" }))
+        .unwrap();
+    let hosts: Vec<_> = grants.http.iter().map(|grant| grant.host.as_str()).collect();
+    assert_eq!(
+        hosts,
+        ["api.acme.example", "eu.acme.example", "*.cdn.acme.example:8443"]
+    );
+    assert_eq!(grants.http[0].schemes, ["https"]);
+    assert_eq!(grants.http[2].schemes, ["http", "https"]);
+    assert_eq!(grants.storage.unwrap().max_bytes, 65536);
+
+    let without = manifest.capabilities.as_grants(&json!({})).unwrap();
+    assert_eq!(
+        without.http.len(),
+        2,
+        "a configuration without the URL asks for nothing there"
+    );
+}
+
+#[test]
+fn faults_are_shown_where_they_stand() {
+    for (from, to, at, says) in [
+        ("title =", "titel =", (4, 1), "unknown field `titel`"),
+        ("acme/shop-eu", "Acme/Shop", (2, 8), "namespace/name"),
+        ("1.4.0-rc.1", "1.4", (3, 11), "unexpected end of input"),
+        (
+            "\"*.cdn.acme.example:8443\"",
+            "\"https://cdn.acme.example\"",
+            (18, 9),
+            "only the host belongs here",
+        ),
+        ("\"GET\", \"POST\"", "\"get\"", (13, 12), "unknown variant `get`"),
+        ("api-key-header", "api-key", (26, 8), "unknown variant `api-key`"),
+        (
+            "header = \"x-api-key\"",
+            "header = \"Host\"",
+            (27, 1),
+            "only the host itself may write",
+        ),
+        (
+            "hosts = [\"api.acme.example\"]",
+            "hosts = [\"b.example\"]",
+            (30, 1),
+            "`b.example`, which is not in any",
+        ),
+        ("max-bytes = 65536", "max-bytes = 0", (23, 1), "at least 1"),
+        ("2027-07-01", "\"soon\"", (39, 10), "a date such as"),
+        ("memory-mib = 32", "memory-mib = 9999", (43, 1), "1 to 1024"),
+        (
+            "methods = [\"GET\"]",
+            "methods = []",
+            (19, 1),
+            "no request would ever be allowed",
+        ),
+    ] {
+        let error = fails(&altered(from, to));
+        assert!(error.message.contains(says), "{to}: {error}");
+        assert_eq!(
+            (error.line, error.column),
+            (Some(at.0), Some(at.1)),
+            "{to}: {error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("line {}, column {}: ", at.0, at.1)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    assert!(
+        fails(&altered("contract = \"1.0.0\"", ""))
+            .message
+            .contains("missing field `contract`")
+    );
+    let error = fails(&altered("header = \"x-api-key\"\n", ""));
+    assert!(
+        error.message.contains("`credentials.api.header` is missing"),
+        "{error}"
+    );
+    assert!(error.line.is_some(), "{error}");
+}
+
+#[test]
+fn a_credential_needs_somewhere_to_go() {
+    let toml = "name = \"a/b\"\nversion = \"1.0.0\"\ntitle = \"B\"\ncontract = \"1.0.0\"\n[credentials.api]\nkind = \"bearer\"\n\
+                description = \"d\"\n";
+    assert!(fails(toml).message.contains("asks for none"));
+    let error = fails(&altered(
+        "kind = \"hmac-secret\"",
+        "kind = \"hmac-secret\"\nprefix = \"x\"",
+    ));
+    assert!(
+        error.message.contains("goes with kind `api-key-header` only"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_published_schema_knows_every_field() {
+    let schema = serde_json::to_value(Manifest::json_schema()).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    let manifest = serde_json::to_value(Manifest::from_toml(FULL).unwrap()).unwrap();
+    for field in manifest.as_object().unwrap().keys() {
+        assert!(properties.contains_key(field), "{field} is not in {schema:#}");
+    }
+    assert_eq!(schema["additionalProperties"], json!(false));
+    assert_eq!(
+        schema["required"],
+        json!(["name", "version", "title", "contract"])
+    );
+}
