@@ -1,0 +1,67 @@
+//! What the WIT says, as Rust: generated at build time from `wit/1.0.0`, which stays the only source.
+//!
+//! The host's imports and the shared types are generated once; each role is a world of its own, so that a plugin's component
+//! exports just the roles that it asked for. The export macros carry the world with them, which is why a plugin crate needs
+//! neither the WIT files nor `wit-bindgen`. Nothing in here is for authors: they use the names that the crate re-exports.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    single_use_lifetimes,
+    clippy::all,
+    clippy::pedantic,
+    clippy::restriction,
+    reason = "generated; its documentation is that of the WIT"
+)]
+
+pub mod host {
+    //! The world `host-imports`: types and imports.
+    wit_bindgen::generate!({
+        path: "../../wit/1.0.0",
+        world: "stecker:plugin/host-imports",
+        generate_all,
+        generate_unused_types: true,
+        additional_derives: [PartialEq],
+    });
+}
+
+macro_rules! role_world {
+    ($module:ident, $world:literal, $export:literal) => {
+        pub mod $module {
+            //! The world of one role.
+            wit_bindgen::generate!({
+                path: "../../wit/1.0.0",
+                inline: "
+                    package stecker:sdk-roles;
+                    world role-meta { export stecker:plugin/meta@1.0.0; }
+                    world role-connection { export stecker:plugin/connection@1.0.0; }
+                    world role-source { export stecker:plugin/source@1.0.0; }
+                    world role-destination { export stecker:plugin/destination@1.0.0; }
+                    world role-webhook { export stecker:plugin/webhook@1.0.0; }
+                    world role-transform { export stecker:plugin/transform@1.0.0; }
+                ",
+                world: $world,
+                with: { "stecker:plugin/types@1.0.0": crate::bindings::host::stecker::plugin::types },
+                generate_unused_types: true,
+                additional_derives: [PartialEq],
+                pub_export_macro: true,
+                export_macro_name: $export,
+            });
+        }
+    };
+}
+
+role_world!(meta, "stecker:sdk-roles/role-meta", "export_meta");
+role_world!(
+    connection,
+    "stecker:sdk-roles/role-connection",
+    "export_connection"
+);
+role_world!(source, "stecker:sdk-roles/role-source", "export_source");
+role_world!(
+    destination,
+    "stecker:sdk-roles/role-destination",
+    "export_destination"
+);
+role_world!(webhook, "stecker:sdk-roles/role-webhook", "export_webhook");
+role_world!(transform, "stecker:sdk-roles/role-transform", "export_transform");

@@ -1,0 +1,7 @@
+//! The one seam between the SDK and the host: in a component the generated imports, elsewhere the test host.
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use crate::bindings::host::stecker::plugin::{clock, crypto, http, log, random, storage};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use crate::testing::imports::{clock, crypto, http, log, random, storage};
