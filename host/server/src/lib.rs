@@ -1,7 +1,26 @@
-//! The service layer and its HTTP face.
+//! The service layer and its HTTP face: every operation lives once, in [`Service`], and is reached in-process or over HTTP.
 //!
 //! `cli → server → flow → {sandbox, store, registry} → model`.
+//!
+//! - [`Operations`]: the list of what can be done.
+//! - [`Service`]: does it, on a store and an engine. [`HttpClient`]: has a server do it.
+//! - [`Host`]: a data folder, opened: its lock, its database, its engine. [`Server`]: a host with an HTTP face.
 
+mod client;
+mod folder;
+mod host;
+pub mod http;
+mod inspect;
 mod operations;
+mod problem;
+mod serve;
+mod service;
 
+pub use client::HttpClient;
+pub use folder::{Context, DataFolder, FolderError};
+pub use host::{Host, HostError, HostOptions};
+pub use http::{Working, auth::{Authenticator, BootstrapToken, Principal, Role}, openapi_document, router};
+pub use inspect::{ReleaseReport, inspect_component};
 pub use operations::Operations;
+pub use serve::{ServeOptions, Server, serve};
+pub use service::Service;

@@ -1,0 +1,214 @@
+//! The operations, done by a server.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::{
+    Method, RequestBuilder, Url,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use serde::de::DeserializeOwned;
+use stecker_model::{
+    Name, RecordId, Setup, StreamInfo,
+    api::{
+        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
+        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+    },
+};
+
+use crate::{Operations, http::auth::TENANT_HEADER};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// A little more than the server gives its most patient path.
+const ANSWER: Duration = Duration::from_secs(620);
+
+/// Speaks to a server's API.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    base: Url,
+    client: reqwest::Client,
+}
+
+impl HttpClient {
+    /// For the server at `base`, such as `http://127.0.0.1:7420`, as the holder of `token`, within `tenant`.
+    ///
+    /// # Errors
+    /// A base that is no http(s) URL, or a token that cannot stand in a header.
+    pub fn new(base: &str, token: &str, tenant: &Name) -> Result<Self, Problem> {
+        let usage = |detail: String, hint: &str| Problem::new(400, "bad-server", "Server not understood", detail).with_hint(hint);
+        let url = Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let Some(mut url) = url else {
+            return Err(usage(format!("`{base}` is not the URL of a server"), "give it like http://127.0.0.1:7420"));
+        };
+        url.set_query(None);
+        url.set_fragment(None);
+        let no_header = || usage("the token has characters that no token has".to_owned(), "copy it again from the file `token` of the data folder");
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| no_header())?;
+        bearer.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert(reqwest::header::AUTHORIZATION, bearer);
+        headers.insert(
+            HeaderName::from_static(TENANT_HEADER),
+            HeaderValue::from_str(tenant.as_str()).map_err(|_| no_header())?,
+        );
+        // The only provider that is built in; whoever installed it first, it is the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            // A token goes nowhere else.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&url) {
+            builder = builder.no_proxy();
+        }
+        let client = builder
+            .build()
+            .map_err(|error| crate::problem::internal(format!("no HTTP client could be made: {error}")))?;
+        Ok(Self { base: url, client })
+    }
+
+    /// Where the server is.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Whether the token goes over a network without encryption.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.base.scheme() == "http" && !is_loopback(&self.base)
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        }
+        self.client.request(method, url)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Problem> {
+        self.answer(self.request(Method::GET, path)).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &(impl serde::Serialize + Sync)) -> Result<T, Problem> {
+        self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Problem> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let foreign = |what: String| {
+            Problem::new(502, "not-stecker", "Not a Stecker server", format!("{} {what}", self.base()))
+                .with_hint("check --server: it has to be the URL of a Stecker server of this version")
+        };
+        if status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| foreign(format!("answered {status} with something else than this command expects: {error}")));
+        }
+        Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| foreign(format!("answered {status} without saying why"))))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Problem {
+        let mut reason: &dyn std::error::Error = error;
+        while let Some(source) = reason.source() {
+            reason = source;
+        }
+        let base = self.base();
+        if error.is_connect() {
+            let detail = format!("no server answers at {base}: {reason}");
+            return Problem::new(503, "no-server", "No server", detail)
+                .with_hint("start one with `stecker serve`, correct --server, or leave --server away to work in the data folder directly");
+        }
+        let what = if error.is_timeout() { "took too long to answer" } else { "broke off" };
+        Problem::new(503, "server-broke-off", "The server broke off", format!("the server at {base} {what}: {reason}"))
+            .with_hint("look at the state before trying again: what was asked for may have been done")
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// For operations without anything to say.
+const NOTHING: [u8; 0] = [];
+
+#[async_trait]
+impl Operations for HttpClient {
+    async fn add_release(&self, component: Vec<u8>) -> Result<ReleaseInfo, Problem> {
+        let request = self.request(Method::POST, &["releases"]).header(CONTENT_TYPE, "application/wasm");
+        self.answer(request.body(component)).await
+    }
+
+    async fn releases(&self) -> Result<Vec<ReleaseInfo>, Problem> {
+        self.get(&["releases"]).await
+    }
+
+    async fn plan(&self, setup: &Setup) -> Result<Plan, Problem> {
+        self.post(&["plan"], setup).await
+    }
+
+    async fn apply(&self, setup: &Setup) -> Result<Plan, Problem> {
+        self.post(&["apply"], setup).await
+    }
+
+    async fn connections(&self) -> Result<Vec<ConnectionInfo>, Problem> {
+        self.get(&["connections"]).await
+    }
+
+    async fn check(&self, connection: &Name) -> Result<CheckReport, Problem> {
+        self.post(&["connections", connection.as_str(), "check"], &NOTHING).await
+    }
+
+    async fn discover(&self, connection: &Name) -> Result<Vec<StreamInfo>, Problem> {
+        self.get(&["connections", connection.as_str(), "streams"]).await
+    }
+
+    async fn flows(&self) -> Result<Vec<FlowStatus>, Problem> {
+        self.get(&["flows"]).await
+    }
+
+    async fn flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
+        self.get(&["flows", flow.as_str()]).await
+    }
+
+    async fn run_flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
+        self.post(&["flows", flow.as_str(), "run"], &NOTHING).await
+    }
+
+    async fn pause_flow(&self, flow: &Name, request: &PauseRequest) -> Result<FlowStatus, Problem> {
+        self.post(&["flows", flow.as_str(), "pause"], request).await
+    }
+
+    async fn resume_flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
+        self.post(&["flows", flow.as_str(), "resume"], &NOTHING).await
+    }
+
+    async fn records(&self, filter: &RecordFilter) -> Result<RecordPage, Problem> {
+        self.answer(self.request(Method::GET, &["records"]).query(filter)).await
+    }
+
+    async fn record(&self, id: &RecordId) -> Result<RecordDetail, Problem> {
+        self.get(&["records", id.flow.as_str(), &id.seq.to_string()]).await
+    }
+
+    async fn quarantine(&self, flow: Option<&Name>) -> Result<Vec<QuarantineGroup>, Problem> {
+        let request = self.request(Method::GET, &["quarantine"]);
+        self.answer(request.query(&flow.map(|flow| ("flow", flow)).into_iter().collect::<Vec<_>>())).await
+    }
+
+    async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem> {
+        self.post(&["quarantine", "retry"], selection).await
+    }
+
+    async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem> {
+        self.post(&["quarantine", "discard"], discard).await
+    }
+
+    async fn doctor(&self) -> Result<DoctorReport, Problem> {
+        self.get(&["doctor"]).await
+    }
+}

@@ -1,0 +1,145 @@
+//! A host: a data folder of its own, a database, a sandbox and an engine. The same whether it serves or only does one command.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use stecker_flow::{Engine, EngineOptions};
+use stecker_model::Name;
+use stecker_sandbox::{Sandbox, SandboxError, SandboxOptions};
+use stecker_store::{Store, StoreError, StoreOptions};
+
+use crate::{DataFolder, FolderError, Service};
+
+/// What a host is made from.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// The data folder; made if it is not there.
+    pub data: PathBuf,
+    /// `sqlite:FILE` or `postgres://…`; none: a file in the data folder.
+    pub database: Option<String>,
+    /// Who others are told has the folder, such as `stecker serve`.
+    pub command: String,
+    /// How long the flows of a node that died wait for another one. Only matters with several nodes on one Postgres.
+    pub lease_ttl: Duration,
+}
+
+impl HostOptions {
+    /// The usual ones.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>, command: impl Into<String>) -> Self {
+        Self {
+            data: data.into(),
+            database: None,
+            command: command.into(),
+            lease_ttl: EngineOptions::default().lease_ttl,
+        }
+    }
+}
+
+/// Why there is no host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The address to listen on.
+    #[error("cannot listen on {address}: {source}. Choose another one with --listen, such as 127.0.0.1:0 for any free port")]
+    Listen {
+        /// What was asked for.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The server broke off.
+    #[error("the server broke off: {0}. Start it again; nothing that was accepted is lost")]
+    Server(String),
+}
+
+/// A data folder, opened.
+pub struct Host {
+    folder: DataFolder,
+    service: Service,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Takes the folder and opens everything in it. The engine does nothing by itself until it is started.
+    ///
+    /// # Errors
+    /// [`HostError`]: somebody else works in the folder, a database that cannot be used, …
+    pub async fn open(options: &HostOptions) -> Result<Self, HostError> {
+        let folder = DataFolder::take(&options.data, &options.command)?;
+        Self::open_in(folder, options).await
+    }
+
+    pub(crate) async fn open_in(folder: DataFolder, options: &HostOptions) -> Result<Self, HostError> {
+        let database = options.database.clone().unwrap_or_else(|| folder.database_url());
+        let store = Store::open(&database, StoreOptions::default()).await?;
+        let sandbox = Sandbox::new(SandboxOptions {
+            cache_dir: Some(folder.cache_dir()),
+            ..SandboxOptions::default()
+        })?;
+        let options = EngineOptions {
+            node: node(&folder)?,
+            lease_ttl: options.lease_ttl,
+            ..EngineOptions::default()
+        };
+        let engine = Engine::new(store.clone(), sandbox, options);
+        let service = Service::new(store, engine).with_data_folder(folder.path());
+        Ok(Self { folder, service })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// The operations within a tenant; `actor` is who the audit trail names.
+    #[must_use]
+    pub fn service(&self, tenant: Name, actor: &str) -> Service {
+        self.service.of(tenant, actor)
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.service.engine()
+    }
+
+    /// Ends the engine gracefully and closes the database. The folder is free afterwards.
+    pub async fn close(self) {
+        self.service.engine().shutdown().await;
+        self.service.store().close().await;
+    }
+}
+
+/// This node's name in leases: kept, so that a node that was killed has its flows back at once. The machine's name is part of it, because
+/// a folder that was copied to another machine is another node; the folder's lock sees to it that nobody else has the name here.
+fn node(folder: &DataFolder) -> Result<String, FolderError> {
+    let file = folder.path().join("node");
+    let at = |action, source| FolderError::File { action, path: file.clone(), source };
+    let id = match fs::read_to_string(&file) {
+        Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at("read", error)),
+        _ => {
+            let id = hex::encode(rand::random::<[u8; 8]>());
+            fs::write(&file, &id).map_err(|error| at("write", error))?;
+            id
+        }
+    };
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let machine = machine.as_deref().map_or("localhost", str::trim).to_owned();
+    Ok(format!("{id}@{machine}"))
+}

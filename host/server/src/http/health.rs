@@ -1,0 +1,37 @@
+//! For load balancers and supervisors.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use stecker_model::api::Problem;
+
+use super::{AppState, problems::ApiResult};
+
+/// What a healthy host says.
+#[derive(Debug, Serialize)]
+pub(crate) struct Alive {
+    status: &'static str,
+    version: &'static str,
+}
+
+const ALIVE: Alive = Alive {
+    status: "ok",
+    version: env!("CARGO_PKG_VERSION"),
+};
+
+/// The process lives; nothing else is asked, so that a slow database does not get it killed.
+pub(crate) async fn lives() -> Json<Alive> {
+    Json(ALIVE)
+}
+
+/// Database and engine work.
+pub(crate) async fn ready(State(state): State<AppState>) -> ApiResult<Alive> {
+    let not_ready = |detail: String, hint: &str| Problem::new(503, "not-ready", "Not ready", detail).with_hint(hint);
+    if !state.working.get() {
+        return Err(not_ready("the engine does not run".to_owned(), "it is starting or stopping; ask again in a moment").into());
+    }
+    if let Err(error) = state.service.store().ping().await {
+        tracing::warn!(%error, "not ready: the database does not answer");
+        return Err(not_ready(format!("the database does not answer: {error}"), "look at the database; the host goes on by itself").into());
+    }
+    Ok(Json(ALIVE))
+}

@@ -1,0 +1,37 @@
+//! The paths of the API. Each handler takes the request apart, calls the one operation behind it and answers with what that says;
+//! the OpenAPI document is made from these very functions.
+
+mod connections;
+mod flows;
+mod host;
+mod records;
+mod releases;
+mod setups;
+
+use std::time::Duration;
+
+use axum::middleware::from_fn;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::{AppState, deadline};
+
+/// What only asks the database.
+const QUICK: Duration = Duration::from_secs(30);
+/// What compiles a component or waits for somebody else's system: a plugin may be given up to an hour for one call
+/// (`limits.deadline`), but whoever waits at a terminal or a proxy is not there that long.
+const PATIENT: Duration = Duration::from_secs(600);
+
+/// Every path below `/api/v1` that needs a token.
+pub(crate) fn all() -> OpenApiRouter<AppState> {
+    let quick = OpenApiRouter::new()
+        .merge(setups::routes())
+        .merge(flows::routes())
+        .merge(records::routes());
+    let patient = OpenApiRouter::new()
+        .merge(releases::routes())
+        .merge(connections::routes())
+        .merge(host::routes());
+    quick
+        .layer(from_fn(move |request, next| deadline(QUICK, request, next)))
+        .merge(patient.layer(from_fn(move |request, next| deadline(PATIENT, request, next))))
+}

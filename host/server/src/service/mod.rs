@@ -1,0 +1,320 @@
+//! Does every operation, on a store and an engine.
+//!
+//! Bounds of what is asked are checked here and not in the HTTP face, because the command line comes here too, without HTTP.
+
+mod doctor;
+mod plan;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use stecker_flow::{Engine, now_ms};
+use stecker_model::{
+    Name, PluginRef, RecordId, Setup, StreamInfo,
+    api::{
+        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan, Problem,
+        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+    },
+};
+use stecker_store::{Store, StoreError};
+
+use crate::{Operations, problem};
+
+/// Characters of a reason that a person gives.
+const REASON_CHARS: usize = 500;
+/// Records of one page of a list.
+const PAGE: u32 = 1_000;
+/// Record ids of one decision.
+const SELECTION: usize = 10_000;
+
+/// The operations within one tenant, in the name of one actor. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    tenant: Name,
+    actor: String,
+    store: Store,
+    engine: Engine,
+    data: Option<PathBuf>,
+}
+
+impl Service {
+    /// For the default tenant, in the name of `host`.
+    #[must_use]
+    pub fn new(store: Store, engine: Engine) -> Self {
+        Self {
+            tenant: Name::default_tenant(),
+            actor: "host".to_owned(),
+            store,
+            engine,
+            data: None,
+        }
+    }
+
+    /// For another tenant; `actor` is who the audit trail names.
+    #[must_use]
+    pub fn of(&self, tenant: Name, actor: impl Into<String>) -> Self {
+        Self {
+            tenant,
+            actor: actor.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Has `doctor` look at this folder too.
+    #[must_use]
+    pub fn with_data_folder(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data = Some(path.into());
+        self
+    }
+
+    /// The tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &Name {
+        &self.tenant
+    }
+
+    /// The store below.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The engine below.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    async fn status(&self, flow: &Name) -> Result<FlowStatus, Problem> {
+        self.engine.status(&self.tenant, flow).await.map_err(problem::flow)
+    }
+
+    async fn has_flow(&self, flow: &Name) -> Result<(), Problem> {
+        match self.store.flow(&self.tenant, flow).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(problem::not_found("flow", flow)),
+            Err(error) => Err(problem::store(&error)),
+        }
+    }
+
+    async fn validate(&self, setup: &Setup) -> Result<(), Problem> {
+        let faults = unresolved(setup);
+        if faults.is_empty() {
+            self.engine.validate(&self.tenant, setup).await.map_err(problem::flow)
+        } else {
+            Err(problem::faulty_setup(faults))
+        }
+    }
+
+    async fn difference(&self, setup: &Setup) -> Result<Plan, Problem> {
+        let unreadable = |error: serde_json::Error| problem::internal(format!("a specification has no JSON form: {error}"));
+        let mut changes = Vec::with_capacity(setup.connections.len() + setup.flows.len());
+        for spec in &setup.connections {
+            let stored = self.store.connection(&self.tenant, &spec.name).await.map_err(failed)?;
+            let stored = stored.as_ref().map(|stored| &stored.spec);
+            changes.push(plan::change("connection", &spec.name, stored, spec).map_err(unreadable)?);
+        }
+        for spec in &setup.flows {
+            let stored = self.store.flow(&self.tenant, &spec.name).await.map_err(failed)?;
+            let stored = stored.as_ref().map(|stored| &stored.spec);
+            changes.push(plan::change("flow", &spec.name, stored, spec).map_err(unreadable)?);
+        }
+        Ok(Plan { applied: false, changes })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: StoreError) -> Problem {
+    problem::store(&error)
+}
+
+/// References by path, which only whoever has the file can resolve.
+fn unresolved(setup: &Setup) -> Vec<Fault> {
+    let steps = setup.flows.iter().flat_map(|flow| {
+        let steps = flow.transforms.iter().enumerate();
+        steps.map(|(index, step)| (format!("flow {}, transform[{index}].plugin", flow.name), &step.plugin))
+    });
+    let connections = setup.connections.iter();
+    let all = connections.map(|spec| (format!("connection {}, plugin", spec.name), &spec.plugin)).chain(steps);
+    let only_path = |plugin: &PluginRef| plugin.path.is_some() && plugin.digest.is_none();
+    all.filter(|(_, plugin)| only_path(plugin))
+        .map(|(path, _)| Fault {
+            path,
+            reason: "the host does not read files of whoever asks: add the component as a release and give its `digest` (`stecker apply` \
+                     does both)"
+                .to_owned(),
+        })
+        .collect()
+}
+
+fn reason(text: &str) -> Result<(), Problem> {
+    if text.trim().is_empty() {
+        return Err(problem::invalid_field("reason", "is empty; say why in a few words, it is kept and shown"));
+    }
+    if text.chars().count() > REASON_CHARS {
+        return Err(problem::invalid_field("reason", format!("is longer than {REASON_CHARS} characters")));
+    }
+    Ok(())
+}
+
+fn selected(selection: &QuarantineSelection) -> Result<(), Problem> {
+    if selection.ids.is_empty() && selection.flow.is_none() {
+        let what = "selects nothing: give record ids, or a flow (and the code of a cause)";
+        return Err(problem::invalid_field("selection", what));
+    }
+    if selection.ids.len() > SELECTION {
+        return Err(problem::invalid_field("ids", format!("has more than {SELECTION} records; select by flow and code instead")));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Operations for Service {
+    async fn add_release(&self, component: Vec<u8>) -> Result<ReleaseInfo, Problem> {
+        self.engine.add_release(&self.tenant, &component).await.map_err(problem::flow)
+    }
+
+    async fn releases(&self) -> Result<Vec<ReleaseInfo>, Problem> {
+        let mut releases = self.store.releases(&self.tenant).await.map_err(failed)?;
+        releases.sort_by(|a, b| (&a.name, &a.version, &a.digest).cmp(&(&b.name, &b.version, &b.digest)));
+        Ok(releases)
+    }
+
+    async fn plan(&self, setup: &Setup) -> Result<Plan, Problem> {
+        self.validate(setup).await?;
+        self.difference(setup).await
+    }
+
+    async fn apply(&self, setup: &Setup) -> Result<Plan, Problem> {
+        self.validate(setup).await?;
+        let plan = self.difference(setup).await?;
+        let now = now_ms();
+        self.store.ensure_tenant(&self.tenant, now).await.map_err(failed)?;
+        self.store
+            .apply(&self.tenant, &setup.connections, &setup.flows, &self.actor, now)
+            .await
+            .map_err(failed)?;
+        self.engine.wake();
+        Ok(Plan { applied: true, ..plan })
+    }
+
+    async fn connections(&self) -> Result<Vec<ConnectionInfo>, Problem> {
+        let mut infos = Vec::new();
+        for stored in self.store.connections(&self.tenant).await.map_err(failed)? {
+            let lost = |what: String| problem::internal(format!("the connection `{}` has {what}", stored.spec.name));
+            let digest = stored.spec.plugin.digest.clone().ok_or_else(|| lost("no release".to_owned()))?;
+            let release = self.store.release(&self.tenant, &digest).await.map_err(failed)?;
+            let release = release.ok_or_else(|| lost(format!("the release {digest}, which is gone")))?.info;
+            infos.push(ConnectionInfo {
+                spec: stored.spec,
+                release,
+                updated_at: stored.updated_at,
+            });
+        }
+        Ok(infos)
+    }
+
+    async fn check(&self, connection: &Name) -> Result<CheckReport, Problem> {
+        self.engine.check(&self.tenant, connection).await.map_err(problem::flow)
+    }
+
+    async fn discover(&self, connection: &Name) -> Result<Vec<StreamInfo>, Problem> {
+        self.engine.discover(&self.tenant, connection).await.map_err(problem::flow)
+    }
+
+    async fn flows(&self) -> Result<Vec<FlowStatus>, Problem> {
+        self.engine.statuses(&self.tenant).await.map_err(problem::flow)
+    }
+
+    async fn flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
+        self.status(flow).await
+    }
+
+    async fn run_flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
+        let status = self.status(flow).await?;
+        if let Some(pause) = &status.paused {
+            return Err(problem::conflict(
+                format!("the flow `{flow}` is paused: {}", pause.reason),
+                format!("`stecker flow resume {flow}` ends the pause"),
+            ));
+        }
+        self.store.request_run(&self.tenant, flow, now_ms()).await.map_err(failed)?;
+        self.engine.wake();
+        Ok(status)
+    }
+
+    async fn pause_flow(&self, flow: &Name, request: &PauseRequest) -> Result<FlowStatus, Problem> {
+        reason(&request.reason)?;
+        self.has_flow(flow).await?;
+        self.store
+            .pause_flow(&self.tenant, flow, &request.reason, &self.actor, now_ms())
+            .await
+            .map_err(failed)?;
+        self.engine.wake();
+        self.status(flow).await
+    }
+
+    async fn resume_flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
+        self.has_flow(flow).await?;
+        self.store
+            .resume_flow(&self.tenant, flow, &self.actor, now_ms())
+            .await
+            .map_err(failed)?;
+        self.engine.wake();
+        self.status(flow).await
+    }
+
+    async fn records(&self, filter: &RecordFilter) -> Result<RecordPage, Problem> {
+        if let Some(limit) = filter.limit.filter(|limit| !(1..=PAGE).contains(limit)) {
+            return Err(problem::invalid_field("limit", format!("{limit} is out of bounds; use 1 to {PAGE}")));
+        }
+        if let Some(flow) = &filter.flow {
+            self.has_flow(flow).await?;
+        }
+        self.store.list_records(&self.tenant, filter).await.map_err(failed)
+    }
+
+    async fn record(&self, id: &RecordId) -> Result<RecordDetail, Problem> {
+        let found = self.store.record(&self.tenant, id).await.map_err(failed)?;
+        found.ok_or_else(|| problem::not_found("record", id))
+    }
+
+    async fn quarantine(&self, flow: Option<&Name>) -> Result<Vec<QuarantineGroup>, Problem> {
+        if let Some(flow) = flow {
+            self.has_flow(flow).await?;
+        }
+        self.store.quarantine_groups(&self.tenant, flow).await.map_err(failed)
+    }
+
+    async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem> {
+        selected(selection)?;
+        let records = self
+            .store
+            .retry_quarantined(&self.tenant, selection, &self.actor, now_ms())
+            .await
+            .map_err(failed)?;
+        self.engine.wake();
+        Ok(Affected { records })
+    }
+
+    async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem> {
+        selected(&discard.selection)?;
+        reason(&discard.reason)?;
+        let records = self
+            .store
+            .discard_quarantined(&self.tenant, &discard.selection, &discard.reason, &self.actor, now_ms())
+            .await
+            .map_err(failed)?;
+        // Records that waited behind the discarded ones can go on.
+        self.engine.wake();
+        Ok(Affected { records })
+    }
+
+    async fn doctor(&self) -> Result<DoctorReport, Problem> {
+        Ok(doctor::look(self).await)
+    }
+}
