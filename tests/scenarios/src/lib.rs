@@ -1,1 +1,12 @@
-//! Skeleton.
+//! What scenarios across the whole of Stecker have in common: the real binary as a process of its own, and the job "orders
+//! from the shop to the ERP, stock back" between the simulated systems.
+//!
+//! The demo and the tests use the same pieces, so that what a newcomer sees is what is tested.
+
+mod artifacts;
+mod host;
+mod job;
+
+pub use artifacts::Artifacts;
+pub use host::{Host, HostOptions};
+pub use job::{Job, JobAccount, Progress};

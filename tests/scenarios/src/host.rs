@@ -1,0 +1,227 @@
+//! The `stecker` binary as a process: started, asked, killed, started again.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Once,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, de::DeserializeOwned};
+use stecker_model::api::FlowStatus;
+
+use crate::Artifacts;
+
+/// How long a host may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long a host may take to end gracefully.
+const END_WITHIN: Duration = Duration::from_secs(40);
+
+/// How a host is started.
+#[derive(Debug, Clone, Default)]
+pub struct HostOptions {
+    /// The database; the embedded default if it is `None`.
+    pub database: Option<String>,
+    /// A fixed port on loopback; a free one if it is 0.
+    pub port: u16,
+}
+
+/// A running `stecker serve` on a data folder of its own. Killed when dropped.
+#[derive(Debug)]
+pub struct Host {
+    artifacts: Artifacts,
+    data: PathBuf,
+    options: HostOptions,
+    child: Child,
+    url: String,
+    token: String,
+    client: reqwest::Client,
+}
+
+/// What `serve` writes for other processes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ServerContext {
+    url: String,
+    pid: u32,
+    token_file: PathBuf,
+}
+
+impl Host {
+    /// Starts a host on a data folder and waits until it is ready. Its log goes to `host.log` in that folder.
+    ///
+    /// # Errors
+    /// It ends or does not get ready; the message has the end of its log.
+    pub async fn start(artifacts: &Artifacts, data: &Path, options: HostOptions) -> Result<Self> {
+        fs::create_dir_all(data)?;
+        let child = spawn(artifacts, data, &options)?;
+        let mut host = Self {
+            artifacts: artifacts.clone(),
+            data: data.to_owned(),
+            options,
+            child,
+            url: String::new(),
+            token: String::new(),
+            client: client()?,
+        };
+        host.wait_until_ready().await?;
+        Ok(host)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the host ended with {status} before it was ready:\n{}", self.log_end());
+            }
+            if let Some(context) = self.read_context() {
+                self.url = context.url;
+                self.token = fs::read_to_string(&context.token_file)?.trim().to_owned();
+                let ready = self.client.get(format!("{}/readyz", self.url)).send().await;
+                if ready.is_ok_and(|answer| answer.status().is_success()) {
+                    return Ok(());
+                }
+            }
+            ensure!(begun.elapsed() < READY_WITHIN, "the host is not ready after {READY_WITHIN:?}:\n{}", self.log_end());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The context file, if it is of this process and not left over from one that was killed.
+    fn read_context(&self) -> Option<ServerContext> {
+        let text = fs::read_to_string(self.data.join("server.json")).ok()?;
+        let context: ServerContext = serde_json::from_str(&text).ok()?;
+        (context.pid == self.child.id()).then_some(context)
+    }
+
+    fn log_end(&self) -> String {
+        let log = fs::read_to_string(self.data.join("host.log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:7420`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// SIGKILL, now; nothing is flushed, nothing is told.
+    ///
+    /// # Errors
+    /// The process cannot be ended or waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again on the same data.
+    ///
+    /// # Errors
+    /// As [`Host::start`].
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(&self.artifacts, &self.data, &self.options)?;
+        self.wait_until_ready().await
+    }
+
+    /// Asks it to end (SIGTERM) and waits.
+    ///
+    /// # Errors
+    /// It does not end in time, or not with status 0.
+    pub async fn stop(mut self) -> Result<()> {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        ensure!(told.success(), "the host could not be told to end");
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "the host ended with {status}:\n{}", self.log_end());
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < END_WITHIN, "the host does not end:\n{}", self.log_end());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Runs a `stecker` command against this host; its standard output.
+    ///
+    /// # Errors
+    /// It fails; the message has what it said.
+    pub fn cli<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Result<String> {
+        let output = Command::new(&self.artifacts.stecker)
+            .args(arguments)
+            .env("STECKER_DATA", &self.data)
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "the command failed with {}:\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// GET of an API path, such as `/api/v1/flows`.
+    ///
+    /// # Errors
+    /// No answer, or not a good one.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let answer = self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await?;
+        let status = answer.status();
+        let body = answer.text().await?;
+        ensure!(status.is_success(), "GET {path}: {status}: {body}");
+        serde_json::from_str(&body).with_context(|| format!("GET {path} answered something else: {body}"))
+    }
+
+    /// The status of every flow.
+    ///
+    /// # Errors
+    /// As [`Host::get`].
+    pub async fn flows(&self) -> Result<Vec<FlowStatus>> {
+        self.get("/api/v1/flows").await
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(artifacts: &Artifacts, data: &Path, options: &HostOptions) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(data.join("host.log"))?;
+    let mut command = Command::new(&artifacts.stecker);
+    command.args(["serve", "--listen", &format!("127.0.0.1:{}", options.port)]);
+    if let Some(database) = &options.database {
+        command.args(["--database", database]);
+    }
+    command
+        .env("STECKER_DATA", data)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("{} cannot be started", artifacts.stecker.display()))
+}
+
+fn client() -> Result<reqwest::Client> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error says that the process has chosen one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?)
+}

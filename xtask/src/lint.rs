@@ -1,0 +1,26 @@
+//! `cargo xtask lint`: formatting, clippy and rustdoc over both workspaces, with no warning left.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    cargo::{cargo, run, say},
+    root,
+};
+
+/// Formatting, clippy and rustdoc, with no warning left
+#[derive(Args)]
+#[command(after_help = "Example:\n  cargo xtask lint")]
+pub(crate) struct Lint {}
+
+impl Lint {
+    pub(crate) fn run() -> Result<()> {
+        for workspace in [root(), root().join("plugins")] {
+            say(&format!("linting {}", workspace.display()));
+            run(cargo(&workspace).args(["fmt", "--all", "--check"]))?;
+            run(cargo(&workspace).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+            run(cargo(&workspace).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+        }
+        Ok(())
+    }
+}
