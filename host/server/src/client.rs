@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use stecker_model::{
     Name, RecordId, Setup, StreamInfo,
     api::{
-        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan,
+        Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
     },
 };
 
@@ -35,15 +35,28 @@ impl HttpClient {
     /// # Errors
     /// A base that is no http(s) URL, or a token that cannot stand in a header.
     pub fn new(base: &str, token: &str, tenant: &Name) -> Result<Self, Problem> {
-        let usage = |detail: String, hint: &str| Problem::new(400, "bad-server", "Server not understood", detail).with_hint(hint);
-        let url = Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let usage = |detail: String, hint: &str| {
+            Problem::new(400, "bad-server", "Server not understood", detail).with_hint(hint)
+        };
+        let url = Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let Some(mut url) = url else {
-            return Err(usage(format!("`{base}` is not the URL of a server"), "give it like http://127.0.0.1:7420"));
+            return Err(usage(
+                format!("`{base}` is not the URL of a server"),
+                "give it like http://127.0.0.1:7420",
+            ));
         };
         url.set_query(None);
         url.set_fragment(None);
-        let no_header = || usage("the token has characters that no token has".to_owned(), "copy it again from the file `token` of the data folder");
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| no_header())?;
+        let no_header = || {
+            usage(
+                "the token has characters that no token has".to_owned(),
+                "copy it again from the file `token` of the data folder",
+            )
+        };
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| no_header())?;
         bearer.set_sensitive(true);
         let mut headers = HeaderMap::new();
         headers.insert(reqwest::header::AUTHORIZATION, bearer);
@@ -92,8 +105,17 @@ impl HttpClient {
         self.answer(self.request(Method::GET, path)).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &(impl serde::Serialize + Sync)) -> Result<T, Problem> {
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &(impl serde::Serialize + Sync),
+    ) -> Result<T, Problem> {
         self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A request that has nothing more to say than its path does.
+    async fn act<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Problem> {
+        self.answer(self.request(Method::POST, path)).await
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Problem> {
@@ -101,14 +123,23 @@ impl HttpClient {
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let foreign = |what: String| {
-            Problem::new(502, "not-stecker", "Not a Stecker server", format!("{} {what}", self.base()))
-                .with_hint("check --server: it has to be the URL of a Stecker server of this version")
+            Problem::new(
+                502,
+                "not-stecker",
+                "Not a Stecker server",
+                format!("{} {what}", self.base()),
+            )
+            .with_hint("check --server: it has to be the URL of a Stecker server of this version")
         };
         if status.is_success() {
-            return serde_json::from_slice(&bytes)
-                .map_err(|error| foreign(format!("answered {status} with something else than this command expects: {error}")));
+            return serde_json::from_slice(&bytes).map_err(|error| {
+                foreign(format!(
+                    "answered {status} with something else than this command expects: {error}"
+                ))
+            });
         }
-        Err(serde_json::from_slice(&bytes).unwrap_or_else(|_| foreign(format!("answered {status} without saying why"))))
+        Err(serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| foreign(format!("answered {status} without saying why"))))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Problem {
@@ -122,9 +153,18 @@ impl HttpClient {
             return Problem::new(503, "no-server", "No server", detail)
                 .with_hint("start one with `stecker serve`, correct --server, or leave --server away to work in the data folder directly");
         }
-        let what = if error.is_timeout() { "took too long to answer" } else { "broke off" };
-        Problem::new(503, "server-broke-off", "The server broke off", format!("the server at {base} {what}: {reason}"))
-            .with_hint("look at the state before trying again: what was asked for may have been done")
+        let what = if error.is_timeout() {
+            "took too long to answer"
+        } else {
+            "broke off"
+        };
+        Problem::new(
+            503,
+            "server-broke-off",
+            "The server broke off",
+            format!("the server at {base} {what}: {reason}"),
+        )
+        .with_hint("look at the state before trying again: what was asked for may have been done")
     }
 }
 
@@ -133,13 +173,12 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// For operations without anything to say.
-const NOTHING: [u8; 0] = [];
-
 #[async_trait]
 impl Operations for HttpClient {
     async fn add_release(&self, component: Vec<u8>) -> Result<ReleaseInfo, Problem> {
-        let request = self.request(Method::POST, &["releases"]).header(CONTENT_TYPE, "application/wasm");
+        let request = self
+            .request(Method::POST, &["releases"])
+            .header(CONTENT_TYPE, "application/wasm");
         self.answer(request.body(component)).await
     }
 
@@ -160,7 +199,7 @@ impl Operations for HttpClient {
     }
 
     async fn check(&self, connection: &Name) -> Result<CheckReport, Problem> {
-        self.post(&["connections", connection.as_str(), "check"], &NOTHING).await
+        self.act(&["connections", connection.as_str(), "check"]).await
     }
 
     async fn discover(&self, connection: &Name) -> Result<Vec<StreamInfo>, Problem> {
@@ -176,7 +215,7 @@ impl Operations for HttpClient {
     }
 
     async fn run_flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
-        self.post(&["flows", flow.as_str(), "run"], &NOTHING).await
+        self.act(&["flows", flow.as_str(), "run"]).await
     }
 
     async fn pause_flow(&self, flow: &Name, request: &PauseRequest) -> Result<FlowStatus, Problem> {
@@ -184,20 +223,23 @@ impl Operations for HttpClient {
     }
 
     async fn resume_flow(&self, flow: &Name) -> Result<FlowStatus, Problem> {
-        self.post(&["flows", flow.as_str(), "resume"], &NOTHING).await
+        self.act(&["flows", flow.as_str(), "resume"]).await
     }
 
     async fn records(&self, filter: &RecordFilter) -> Result<RecordPage, Problem> {
-        self.answer(self.request(Method::GET, &["records"]).query(filter)).await
+        self.answer(self.request(Method::GET, &["records"]).query(filter))
+            .await
     }
 
     async fn record(&self, id: &RecordId) -> Result<RecordDetail, Problem> {
-        self.get(&["records", id.flow.as_str(), &id.seq.to_string()]).await
+        self.get(&["records", id.flow.as_str(), &id.seq.to_string()])
+            .await
     }
 
     async fn quarantine(&self, flow: Option<&Name>) -> Result<Vec<QuarantineGroup>, Problem> {
         let request = self.request(Method::GET, &["quarantine"]);
-        self.answer(request.query(&flow.map(|flow| ("flow", flow)).into_iter().collect::<Vec<_>>())).await
+        self.answer(request.query(&flow.map(|flow| ("flow", flow)).into_iter().collect::<Vec<_>>()))
+            .await
     }
 
     async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem> {

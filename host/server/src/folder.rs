@@ -83,9 +83,15 @@ impl DataFolder {
         create_private(path)?;
         let path = fs::canonicalize(path).map_err(at("open", path))?;
         let file = path.join("lock");
-        let mut lock = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
-            .open(&file)
-            .map_err(at("open", &file))?;
+        let mut lock = private(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false),
+        )
+        .open(&file)
+        .map_err(at("open", &file))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(locked(&path, lock)),
@@ -191,12 +197,17 @@ fn context_file(folder: &Path) -> PathBuf {
 fn locked(folder: &Path, mut lock: File) -> FolderError {
     let mut text = String::new();
     // The holder may be about to write it; then it is not named.
-    let holder = lock.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok());
+    let holder = lock
+        .read_to_string(&mut text)
+        .ok()
+        .and_then(|_| serde_json::from_str::<Holder>(&text).ok());
     let server = DataFolder::server_of(folder);
     FolderError::Locked {
         folder: folder.to_owned(),
         holder: match (holder, &server) {
-            (Some(holder), Some(server)) => format!("`{}` (process {}) at {}", holder.command, holder.pid, server.url),
+            (Some(holder), Some(server)) => {
+                format!("`{}` (process {}) at {}", holder.command, holder.pid, server.url)
+            }
             (Some(holder), None) => format!("`{}` (process {})", holder.command, holder.pid),
             (None, Some(server)) => format!("the server at {} (process {})", server.url, server.pid),
             (None, None) => "another process".to_owned(),
@@ -214,7 +225,13 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderErro
 fn write_private(file: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     let draft = file.with_extension("draft");
     let written = fs::remove_file(&draft)
-        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        .or_else(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
         .and_then(|()| private(OpenOptions::new().write(true).create_new(true)).open(&draft))
         .and_then(|mut open| open.write_all(bytes).and_then(|()| open.sync_all()))
         .and_then(|()| fs::rename(&draft, file));
@@ -267,10 +284,17 @@ mod tests {
     fn a_second_one_is_told_who_has_the_folder_and_where_its_server_is() {
         let dir = tempfile::tempdir().unwrap();
         let first = DataFolder::take(dir.path(), "stecker serve").unwrap();
-        let refusal = DataFolder::take(dir.path(), "stecker flow").unwrap_err().to_string();
-        assert!(refusal.contains(&format!("`stecker serve` (process {})", std::process::id())), "{refusal}");
+        let refusal = DataFolder::take(dir.path(), "stecker flow")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refusal.contains(&format!("`stecker serve` (process {})", std::process::id())),
+            "{refusal}"
+        );
         first.announce_server("http://127.0.0.1:1234").unwrap();
-        let refusal = DataFolder::take(dir.path(), "stecker flow").unwrap_err().to_string();
+        let refusal = DataFolder::take(dir.path(), "stecker flow")
+            .unwrap_err()
+            .to_string();
         assert!(refusal.contains("--server http://127.0.0.1:1234"), "{refusal}");
         drop(first);
         assert!(DataFolder::server_of(dir.path()).is_some(), "as after a SIGKILL");

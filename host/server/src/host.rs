@@ -49,7 +49,9 @@ pub enum HostError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// The address to listen on.
-    #[error("cannot listen on {address}: {source}. Choose another one with --listen, such as 127.0.0.1:0 for any free port")]
+    #[error(
+        "cannot listen on {address}: {source}. Choose another one with --listen, such as 127.0.0.1:0 for any free port"
+    )]
     Listen {
         /// What was asked for.
         address: std::net::SocketAddr,
@@ -69,7 +71,9 @@ pub struct Host {
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,7 +133,11 @@ impl Host {
 /// a folder that was copied to another machine is another node; the folder's lock sees to it that nobody else has the name here.
 fn node(folder: &DataFolder) -> Result<String, FolderError> {
     let file = folder.path().join("node");
-    let at = |action, source| FolderError::File { action, path: file.clone(), source };
+    let at = |action, source| FolderError::File {
+        action,
+        path: file.clone(),
+        source,
+    };
     let id = match fs::read_to_string(&file) {
         Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at("read", error)),
@@ -139,7 +147,9 @@ fn node(folder: &DataFolder) -> Result<String, FolderError> {
             id
         }
     };
-    let machine = fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok());
     let machine = machine.as_deref().map_or("localhost", str::trim).to_owned();
     Ok(format!("{id}@{machine}"))
 }

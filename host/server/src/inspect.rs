@@ -31,8 +31,14 @@ pub async fn inspect_component(bytes: Vec<u8>, cache: Option<&Path>) -> Result<R
     };
     let refused = |error: String| problem::flow(stecker_flow::FlowError::Load(error));
     let sandbox = Sandbox::new(options).map_err(|error| problem::internal(error.to_string()))?;
-    let release = sandbox.load(bytes).await.map_err(|error| refused(error.to_string()))?;
-    let description = release.describe().await.map_err(|error| problem::flow(error.into()))?;
+    let release = sandbox
+        .load(bytes)
+        .await
+        .map_err(|error| refused(error.to_string()))?;
+    let description = release
+        .describe()
+        .await
+        .map_err(|error| problem::flow(error.into()))?;
     Ok(ReleaseReport {
         inspection: release.inspection().clone(),
         description,

@@ -19,7 +19,11 @@ mod service;
 pub use client::HttpClient;
 pub use folder::{Context, DataFolder, FolderError};
 pub use host::{Host, HostError, HostOptions};
-pub use http::{Working, auth::{Authenticator, BootstrapToken, Principal, Role}, openapi_document, router};
+pub use http::{
+    Working,
+    auth::{Authenticator, BootstrapToken, Principal, Role},
+    openapi_document, router,
+};
 pub use inspect::{ReleaseReport, inspect_component};
 pub use operations::Operations;
 pub use serve::{ServeOptions, Server, serve};

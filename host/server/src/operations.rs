@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use stecker_model::{
     Name, RecordId, Setup, StreamInfo,
     api::{
-        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan,
+        Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
     },
 };
 

@@ -3,7 +3,10 @@
 use std::fmt::Display;
 
 use stecker_flow::FlowError;
-use stecker_model::{ErrorCode, api::{Fault, Problem}};
+use stecker_model::{
+    ErrorCode,
+    api::{Fault, Problem},
+};
 use stecker_store::StoreError;
 
 /// Bounds that a request did not keep.
@@ -28,13 +31,27 @@ pub(crate) fn invalid_field(path: &str, reason: impl Into<String>) -> Problem {
 /// Something that this tenant does not have.
 pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
     let hint = match what {
-        "flow" => "`stecker flow list` shows the flows that there are; `stecker apply` makes new ones".to_owned(),
-        "connection" => "`stecker connection list` shows the connections that there are; `stecker apply` makes new ones".to_owned(),
-        "release" => "`stecker release list` shows the releases that there are; `stecker release add` adds one".to_owned(),
+        "flow" => {
+            "`stecker flow list` shows the flows that there are; `stecker apply` makes new ones".to_owned()
+        }
+        "connection" => {
+            "`stecker connection list` shows the connections that there are; `stecker apply` makes new ones"
+                .to_owned()
+        }
+        "release" => {
+            "`stecker release list` shows the releases that there are; `stecker release add` adds one"
+                .to_owned()
+        }
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };
-    Problem::new(404, "not-found", "Not found", format!("there is no {what} `{name}`")).with_hint(hint)
+    Problem::new(
+        404,
+        "not-found",
+        "Not found",
+        format!("there is no {what} `{name}`"),
+    )
+    .with_hint(hint)
 }
 
 /// It is not the moment for this.
@@ -51,8 +68,9 @@ pub(crate) fn internal(detail: impl Into<String>) -> Problem {
 /// What the store says, in the words of the API. A full disk or a lost database passes; the rest is the host's own fault.
 pub(crate) fn store(error: &StoreError) -> Problem {
     tracing::error!(%error, "the store failed");
-    Problem::new(503, "store", "The database failed", error.to_string())
-        .with_hint("nothing was changed; `stecker doctor` looks at the database, and the same request is safe to repeat")
+    Problem::new(503, "store", "The database failed", error.to_string()).with_hint(
+        "nothing was changed; `stecker doctor` looks at the database, and the same request is safe to repeat",
+    )
 }
 
 /// What the engine says, in the words of the API.
@@ -60,10 +78,19 @@ pub(crate) fn flow(error: FlowError) -> Problem {
     match error {
         FlowError::NotFound { what, name } => not_found(what, name),
         FlowError::Invalid(faults) => faulty_setup(faults),
-        FlowError::Load(message) => Problem::new(422, "not-a-plugin", "Not a plugin that this host runs", message)
-            .with_hint("`stecker plugin inspect FILE` shows what a component is; nothing was kept"),
-        FlowError::Call { code, message, backtrace } => call(code, message, backtrace),
-        FlowError::Busy { what, by } => conflict(format!("{what} is busy: {by}"), "wait until it is done and try again"),
+        FlowError::Load(message) => {
+            Problem::new(422, "not-a-plugin", "Not a plugin that this host runs", message)
+                .with_hint("`stecker plugin inspect FILE` shows what a component is; nothing was kept")
+        }
+        FlowError::Call {
+            code,
+            message,
+            backtrace,
+        } => call(code, message, backtrace),
+        FlowError::Busy { what, by } => conflict(
+            format!("{what} is busy: {by}"),
+            "wait until it is done and try again",
+        ),
         FlowError::Store(error) => store(&error),
     }
 }
@@ -80,11 +107,19 @@ pub(crate) fn faulty_setup(faults: Vec<Fault>) -> Problem {
 fn call(code: ErrorCode, message: String, backtrace: Vec<String>) -> Problem {
     let hint = match code {
         ErrorCode::Config => "correct the connection's `config` and apply it again",
-        ErrorCode::Auth => "check the connection's credentials: the variable or file that the secret comes from, and the account",
-        ErrorCode::Transient | ErrorCode::RateLimited | ErrorCode::Conflict => "this passes by itself; try again in a moment",
-        ErrorCode::Denied => "add the grant that the message names to the connection, if it is to be allowed, and apply it again",
+        ErrorCode::Auth => {
+            "check the connection's credentials: the variable or file that the secret comes from, and the account"
+        }
+        ErrorCode::Transient | ErrorCode::RateLimited | ErrorCode::Conflict => {
+            "this passes by itself; try again in a moment"
+        }
+        ErrorCode::Denied => {
+            "add the grant that the message names to the connection, if it is to be allowed, and apply it again"
+        }
         ErrorCode::Unsupported => "this plugin cannot do that; `stecker plugin inspect` shows its roles",
-        ErrorCode::NotFound => "the plugin or its system does not have it; `stecker connection discover` shows the streams",
+        ErrorCode::NotFound => {
+            "the plugin or its system does not have it; `stecker connection discover` shows the streams"
+        }
         ErrorCode::Schema | ErrorCode::Data | ErrorCode::Fatal => {
             "this is a fault of the plugin or an answer that it does not expect; show the message to its author"
         }
@@ -93,7 +128,12 @@ fn call(code: ErrorCode, message: String, backtrace: Vec<String>) -> Problem {
         path: format!("backtrace[{index}]"),
         reason: frame,
     });
-    Problem::new(502, &format!("plugin-{}", code.as_str()), "The plugin or its system failed", message)
-        .with_hint(hint)
-        .with_faults(frames)
+    Problem::new(
+        502,
+        &format!("plugin-{}", code.as_str()),
+        "The plugin or its system failed",
+        message,
+    )
+    .with_hint(hint)
+    .with_faults(frames)
 }

@@ -1,6 +1,11 @@
 //! A host with an HTTP face, from its start to its graceful end.
 
-use std::{future::IntoFuture as _, net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr}, sync::Arc, time::Duration};
+use std::{
+    future::IntoFuture as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +77,9 @@ impl Server {
         let task = tokio::spawn(serving.into_future());
         host.engine().start();
         working.set(true);
-        let context = host.folder().announce_server(&format!("http://{}", from_here(address)))?;
+        let context = host
+            .folder()
+            .announce_server(&format!("http://{}", from_here(address)))?;
         tracing::info!(url = context.url, pid = context.pid, data = %host.folder().path().display(), "serving");
         Ok(Self {
             host,
@@ -120,7 +127,10 @@ impl Server {
         self.stop.cancel();
         let abort = self.task.abort_handle();
         if tokio::time::timeout(DRAIN, self.task).await.is_err() {
-            tracing::warn!(seconds = DRAIN.as_secs(), "requests were still being answered and are cut off");
+            tracing::warn!(
+                seconds = DRAIN.as_secs(),
+                "requests were still being answered and are cut off"
+            );
             abort.abort();
         }
         self.host.close().await;
@@ -171,7 +181,10 @@ struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+        Ok(Self(
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ))
     }
 
     async fn next(&mut self) {

@@ -107,13 +107,19 @@ fn identify(state: &AppState, headers: &HeaderMap) -> Result<Principal, ApiProbl
         .principal(token)
         .ok_or_else(|| unknown("nobody here has this token"))?;
     if let Some(tenant) = headers.get(TENANT_HEADER) {
-        let asked: Name = tenant
-            .to_str()
-            .unwrap_or_default()
-            .parse()
-            .map_err(|error| Problem::new(400, "bad-header", "Header not understood", format!("{TENANT_HEADER}: {error}")))?;
+        let asked: Name = tenant.to_str().unwrap_or_default().parse().map_err(|error| {
+            Problem::new(
+                400,
+                "bad-header",
+                "Header not understood",
+                format!("{TENANT_HEADER}: {error}"),
+            )
+        })?;
         if principal.role != Role::Installation && asked != principal.tenant {
-            let detail = format!("{} belongs to the tenant {}, not to {asked}", principal.name, principal.tenant);
+            let detail = format!(
+                "{} belongs to the tenant {}, not to {asked}",
+                principal.name, principal.tenant
+            );
             return Err(Problem::new(403, "forbidden", "Not allowed", detail)
                 .with_hint(format!("leave the header `{TENANT_HEADER}` away"))
                 .into());
@@ -134,6 +140,8 @@ impl FromRequestParts<AppState> for Ops {
             .extensions
             .get::<Principal>()
             .ok_or_else(|| crate::problem::internal("a path of the API is not behind the check of tokens"))?;
-        Ok(Self(state.service.of(principal.tenant.clone(), principal.name.clone())))
+        Ok(Self(
+            state.service.of(principal.tenant.clone(), principal.name.clone()),
+        ))
     }
 }

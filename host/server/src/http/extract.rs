@@ -38,9 +38,14 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiProblem {
 }
 
 fn not_json(error: &serde_json::Error) -> ApiProblem {
-    Problem::new(400, "not-json", "Not JSON", format!("the body is not JSON: {error}"))
-        .with_hint("send one JSON value, in UTF-8")
-        .into()
+    Problem::new(
+        400,
+        "not-json",
+        "Not JSON",
+        format!("the body is not JSON: {error}"),
+    )
+    .with_hint("send one JSON value, in UTF-8")
+    .into()
 }
 
 /// A body as bytes. 413 beyond the route's bound.
@@ -50,15 +55,23 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiProblem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiProblem> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection| unread(&rejection))
+        Bytes::from_request(request, state)
+            .await
+            .map(Self)
+            .map_err(|rejection| unread(&rejection))
     }
 }
 
 fn unread(rejection: &BytesRejection) -> ApiProblem {
     if rejection.status() == 413 {
-        return Problem::new(413, "too-large", "Too large", "the body is larger than this path takes")
-            .with_hint("/api/v1/openapi.json names the bound of every path")
-            .into();
+        return Problem::new(
+            413,
+            "too-large",
+            "Too large",
+            "the body is larger than this path takes",
+        )
+        .with_hint("/api/v1/openapi.json names the bound of every path")
+        .into();
     }
     Problem::new(400, "unreadable", "Body not readable", rejection.body_text())
         .with_hint("the body ended too early or was not sent as announced; send it again")
@@ -67,12 +80,18 @@ fn unread(rejection: &BytesRejection) -> ApiProblem {
 
 /// Refuses a body of another media type.
 pub(crate) fn media_type(request: &Request, wanted: &str) -> Result<(), ApiProblem> {
-    let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let given = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let essence = given.and_then(|text| text.split(';').next()).map(str::trim);
     if essence.is_some_and(|essence| essence.eq_ignore_ascii_case(wanted)) {
         return Ok(());
     }
-    let detail = format!("the body is `{}`; this path takes `{wanted}`", given.unwrap_or("of no stated media type"));
+    let detail = format!(
+        "the body is `{}`; this path takes `{wanted}`",
+        given.unwrap_or("of no stated media type")
+    );
     Err(Problem::new(415, "media-type", "Other media type", detail)
         .with_hint(format!("send the header `content-type: {wanted}`"))
         .into())
@@ -87,9 +106,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Problem::new(400, "bad-path", "Path not understood", rejection.body_text())
-                .with_hint("correct the path; names are lower-case letters, digits and hyphens")
-                .into()),
+            Err(rejection) => {
+                Err(
+                    Problem::new(400, "bad-path", "Path not understood", rejection.body_text())
+                        .with_hint("correct the path; names are lower-case letters, digits and hyphens")
+                        .into(),
+                )
+            }
         }
     }
 }
@@ -106,7 +129,10 @@ impl<T: DeserializeOwned + IntoParams, S: Send + Sync> FromRequestParts<S> for I
                 .with_hint("/api/v1/openapi.json describes the parameters of this path")
                 .with_faults(faults)
         };
-        let known: Vec<String> = T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
+        let known: Vec<String> = T::into_params(|| None)
+            .into_iter()
+            .map(|parameter| parameter.name)
+            .collect();
         let given = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| bad(Vec::new(), rejection.body_text()))?;

@@ -25,13 +25,22 @@ pub(crate) async fn lives() -> Json<Alive> {
 
 /// Database and engine work.
 pub(crate) async fn ready(State(state): State<AppState>) -> ApiResult<Alive> {
-    let not_ready = |detail: String, hint: &str| Problem::new(503, "not-ready", "Not ready", detail).with_hint(hint);
+    let not_ready =
+        |detail: String, hint: &str| Problem::new(503, "not-ready", "Not ready", detail).with_hint(hint);
     if !state.working.get() {
-        return Err(not_ready("the engine does not run".to_owned(), "it is starting or stopping; ask again in a moment").into());
+        return Err(not_ready(
+            "the engine does not run".to_owned(),
+            "it is starting or stopping; ask again in a moment",
+        )
+        .into());
     }
     if let Err(error) = state.service.store().ping().await {
         tracing::warn!(%error, "not ready: the database does not answer");
-        return Err(not_ready(format!("the database does not answer: {error}"), "look at the database; the host goes on by itself").into());
+        return Err(not_ready(
+            format!("the database does not answer: {error}"),
+            "look at the database; the host goes on by itself",
+        )
+        .into());
     }
     Ok(Json(ALIVE))
 }

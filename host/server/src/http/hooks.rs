@@ -16,7 +16,11 @@ use std::time::Duration;
 
 use stecker_model::{Name, RawRequest, Reply};
 
-use super::{AppState, deadline, extract::{InPath, RawBody}, problems::ApiProblem};
+use super::{
+    AppState, deadline,
+    extract::{InPath, RawBody},
+    problems::ApiProblem,
+};
 use crate::problem;
 
 /// Bytes of a call. Vendors stay below: Shopify's largest documented payloads are a few 100 KiB.
@@ -29,7 +33,9 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/hooks/{tenant}/{connection}", post(bare))
         .route("/hooks/{tenant}/{connection}/{*rest}", post(with_rest))
         .layer(DefaultBodyLimit::max(HOOK_BYTES))
-        .layer(from_fn(move |request, next| deadline(HOOK_DEADLINE, request, next)))
+        .layer(from_fn(move |request, next| {
+            deadline(HOOK_DEADLINE, request, next)
+        }))
 }
 
 async fn bare(
@@ -48,14 +54,20 @@ async fn with_rest(
     take(&state, tenant, connection, request).await
 }
 
-async fn take(state: &AppState, tenant: String, connection: String, request: Request) -> Result<Response, ApiProblem> {
+async fn take(
+    state: &AppState,
+    tenant: String,
+    connection: String,
+    request: Request,
+) -> Result<Response, ApiProblem> {
     // A name that cannot be one is answered like one that does not exist.
     let unknown = || ApiProblem(problem::not_found("connection", &connection));
     let (Ok(tenant), Ok(name)) = (tenant.parse::<Name>(), connection.parse::<Name>()) else {
         return Err(unknown());
     };
     let (parts, body) = request.into_parts();
-    let RawBody(body) = axum::extract::FromRequest::from_request(Request::from_parts(parts.clone(), body), state).await?;
+    let RawBody(body) =
+        axum::extract::FromRequest::from_request(Request::from_parts(parts.clone(), body), state).await?;
     let raw = RawRequest {
         method: Method::as_str(&parts.method).to_owned(),
         path: below(&parts.uri),
@@ -63,26 +75,40 @@ async fn take(state: &AppState, tenant: String, connection: String, request: Req
         headers: headers(&parts.headers),
         body: body.into(),
     };
-    let reply = state.service.engine().webhook(&tenant, &name, raw).await.map_err(problem::flow)?;
+    let reply = state
+        .service
+        .engine()
+        .webhook(&tenant, &name, raw)
+        .await
+        .map_err(problem::flow)?;
     Ok(answer(reply))
 }
 
 /// What follows `/hooks/{tenant}/{connection}`, as it came: some vendors sign the path.
 fn below(uri: &Uri) -> String {
     let mut slashes = uri.path().match_indices('/').map(|(at, _)| at);
-    slashes.nth(3).map(|at| uri.path().split_at(at).1.to_owned()).unwrap_or_default()
+    slashes
+        .nth(3)
+        .map(|at| uri.path().split_at(at).1.to_owned())
+        .unwrap_or_default()
 }
 
 /// Names in lower case, as HTTP types keep them. Bytes beyond ASCII are read as Latin-1 (RFC 9110, 5.5).
 fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+        .collect()
 }
 
 /// Headers of the connection are ours to set, not a plugin's; one that is no header at all is left out.
 fn answer(reply: Reply) -> Response {
     let Ok(status) = StatusCode::from_u16(reply.status) else {
-        let detail = format!("the plugin answered the webhook with the status {}, which is none", reply.status);
+        let detail = format!(
+            "the plugin answered the webhook with the status {}, which is none",
+            reply.status
+        );
         return ApiProblem(problem::internal(detail)).into_response();
     };
     let mut response = Response::new(Body::from(reply.body));
@@ -99,7 +125,13 @@ fn answer(reply: Reply) -> Response {
 }
 
 const OURS: [&str; 7] = [
-    "connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade", "trailer",
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "transfer-encoding",
+    "upgrade",
+    "trailer",
 ];
 
 #[cfg(test)]

@@ -29,23 +29,39 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let seconds = HistogramOpts::new("stecker_http_request_duration_seconds", "Requests by path of the router, method and status.")
-            .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
+        let seconds = HistogramOpts::new(
+            "stecker_http_request_duration_seconds",
+            "Requests by path of the router, method and status.",
+        )
+        .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
         let requests = HistogramVec::new(seconds, &["path", "method", "status"])?;
-        let webhooks = IntCounterVec::new(Opts::new("stecker_webhooks_total", "Webhooks answered, by the class of the status."), &["status"])?;
+        let webhooks = IntCounterVec::new(
+            Opts::new(
+                "stecker_webhooks_total",
+                "Webhooks answered, by the class of the status.",
+            ),
+            &["status"],
+        )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(webhooks.clone()))?;
         for class in CLASSES {
             webhooks.with_label_values(&[class]);
         }
-        Ok(Self { registry, requests, webhooks })
+        Ok(Self {
+            registry,
+            requests,
+            webhooks,
+        })
     }
 }
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 fn class(status: u16) -> &'static str {
-    CLASSES.get(usize::from(status / 100).saturating_sub(1)).copied().unwrap_or("5xx")
+    CLASSES
+        .get(usize::from(status / 100).saturating_sub(1))
+        .copied()
+        .unwrap_or("5xx")
 }
 
 fn method(method: &Method) -> &'static str {
@@ -65,13 +81,24 @@ fn method(method: &Method) -> &'static str {
 pub(crate) async fn measure(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = method(request.method());
-    let path = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let response = next.run(request).await;
     let status = response.status();
     let seconds = begun.elapsed().as_secs_f64();
-    state.metrics.requests.with_label_values(&[path.as_str(), method, status.as_str()]).observe(seconds);
+    state
+        .metrics
+        .requests
+        .with_label_values(&[path.as_str(), method, status.as_str()])
+        .observe(seconds);
     if path.starts_with("/hooks/") {
-        state.metrics.webhooks.with_label_values(&[class(status.as_u16())]).inc();
+        state
+            .metrics
+            .webhooks
+            .with_label_values(&[class(status.as_u16())])
+            .inc();
     }
     tracing::debug!(method, path, status = status.as_u16(), seconds, "answered");
     response
@@ -82,14 +109,22 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiP
     let ledger = Ledger::new().map_err(|error| problem::internal(error.to_string()))?;
     let store = state.service.store();
     for tenant in store.tenants().await.map_err(|error| problem::store(&error))? {
-        for status in state.service.engine().statuses(&tenant).await.map_err(problem::flow)? {
+        for status in state
+            .service
+            .engine()
+            .statuses(&tenant)
+            .await
+            .map_err(problem::flow)?
+        {
             ledger.add(tenant.as_str(), &status);
         }
     }
     let mut families = state.metrics.registry.gather();
     families.extend(ledger.registry.gather());
     let mut text = Vec::new();
-    TextEncoder::new().encode(&families, &mut text).map_err(|error| problem::internal(error.to_string()))?;
+    TextEncoder::new()
+        .encode(&families, &mut text)
+        .map_err(|error| problem::internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
 }
 
@@ -114,17 +149,41 @@ impl Ledger {
             registry.register(Box::new(counter.clone()))?;
             Ok(counter)
         };
-        let build = gauge("stecker_build_info", "Always 1; the version is the label.", &["version"])?;
+        let build = gauge(
+            "stecker_build_info",
+            "Always 1; the version is the label.",
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
-            records: gauge("stecker_records", "Records of the ledger by state.", &["tenant", "flow", "state"])?,
-            failing: gauge("stecker_flow_failing", "1 while the flow's source cannot be read.", &["tenant", "flow"])?,
+            records: gauge(
+                "stecker_records",
+                "Records of the ledger by state.",
+                &["tenant", "flow", "state"],
+            )?,
+            failing: gauge(
+                "stecker_flow_failing",
+                "1 while the flow's source cannot be read.",
+                &["tenant", "flow"],
+            )?,
             counters: [
                 counter("stecker_records_read_total", "Records accepted from sources.")?,
-                counter("stecker_records_delivered_total", "Records written at destinations.")?,
-                counter("stecker_records_retried_total", "Records that needed more than one attempt.")?,
-                counter("stecker_records_duplicate_total", "Repeated reads that were recognised and left out.")?,
-                counter("stecker_reads_completed_total", "Times that a source was read to its end.")?,
+                counter(
+                    "stecker_records_delivered_total",
+                    "Records written at destinations.",
+                )?,
+                counter(
+                    "stecker_records_retried_total",
+                    "Records that needed more than one attempt.",
+                )?,
+                counter(
+                    "stecker_records_duplicate_total",
+                    "Repeated reads that were recognised and left out.",
+                )?,
+                counter(
+                    "stecker_reads_completed_total",
+                    "Times that a source was read to its end.",
+                )?,
             ],
             registry,
         })
@@ -135,14 +194,20 @@ impl Ledger {
         let flow = status.spec.name.as_str();
         for (state, count) in &status.counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            self.records.with_label_values(&[tenant, flow, state.as_str()]).set(count);
+            self.records
+                .with_label_values(&[tenant, flow, state.as_str()])
+                .set(count);
         }
         self.failing
             .with_label_values(&[tenant, flow])
             .set(i64::from(status.health == FlowHealth::Failing));
         let values = [
             status.counts.values().sum(),
-            status.counts.get(&RecordState::Delivered).copied().unwrap_or_default(),
+            status
+                .counts
+                .get(&RecordState::Delivered)
+                .copied()
+                .unwrap_or_default(),
             status.retried,
             status.duplicates,
             status.reads_completed,

@@ -94,7 +94,10 @@ pub fn router(
     let open = Router::new()
         .route("/healthz", axum::routing::get(health::lives))
         .route("/readyz", axum::routing::get(health::ready))
-        .route("/api/v1/openapi.json", axum::routing::get(move || openapi::show(document)));
+        .route(
+            "/api/v1/openapi.json",
+            axum::routing::get(move || openapi::show(document)),
+        );
     Ok(Router::new()
         .merge(guarded)
         .merge(open)

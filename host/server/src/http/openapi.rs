@@ -6,9 +6,7 @@ use axum::{Json, Router, middleware::from_fn_with_state, response::IntoResponse}
 use stecker_model::api::{Fault, Problem};
 use utoipa::{
     Modify, OpenApi,
-    openapi::{
-        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
-    },
+    openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -62,7 +60,10 @@ pub fn document() -> serde_json::Value {
 /// The paths of the API behind the check of tokens, and the document that describes them.
 pub(crate) fn api(state: &AppState) -> (Router<AppState>, Arc<utoipa::openapi::OpenApi>) {
     let (router, document) = described().split_for_parts();
-    (router.route_layer(from_fn_with_state(state.clone(), auth::require)), Arc::new(document))
+    (
+        router.route_layer(from_fn_with_state(state.clone(), auth::require)),
+        Arc::new(document),
+    )
 }
 
 pub(crate) async fn show(document: Arc<utoipa::openapi::OpenApi>) -> impl IntoResponse {

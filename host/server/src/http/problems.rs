@@ -37,7 +37,10 @@ impl IntoResponse for ApiProblem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"stecker\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"stecker\""),
+            );
         }
         response
     }
@@ -68,12 +71,17 @@ pub(crate) async fn no_route(request: Request) -> ApiProblem {
 pub(crate) async fn no_method(request: Request) -> ApiProblem {
     let detail = format!("{} is not possible at {}", request.method(), request.uri().path());
     Problem::new(405, "no-method", "Method not possible", detail)
-        .with_hint("the header `allow` names the methods of this path, and /api/v1/openapi.json describes them")
+        .with_hint(
+            "the header `allow` names the methods of this path, and /api/v1/openapi.json describes them",
+        )
         .into()
 }
 
 /// For a handler that panicked: the connection and the process live on.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is given by tower-http")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is given by tower-http"
+)]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic
         .downcast_ref::<String>()
@@ -81,7 +89,10 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     tracing::error!(panic = text, "a request handler panicked");
-    ApiProblem(crate::problem::internal("a fault in the host ended this request; it is in the log")).into_response()
+    ApiProblem(crate::problem::internal(
+        "a fault in the host ended this request; it is in the log",
+    ))
+    .into_response()
 }
 
 /// For a request that took too long.

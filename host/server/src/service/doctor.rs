@@ -15,7 +15,9 @@ pub(super) async fn look(service: &Service) -> DoctorReport {
     if let Some(folder) = service.data() {
         let folder = folder.to_owned();
         let disk = tokio::task::spawn_blocking(move || disk(&folder)).await;
-        probes.push(disk.unwrap_or_else(|error| bad("data folder", error.to_string(), "look at the host's log")));
+        probes.push(
+            disk.unwrap_or_else(|error| bad("data folder", error.to_string(), "look at the host's log")),
+        );
     }
     probes.push(plugins(service).await);
     probes.extend(flows(service).await);
@@ -47,7 +49,11 @@ fn bad(name: impl Into<String>, message: impl Into<String>, hint: impl Into<Stri
 async fn database(service: &Service) -> Probe {
     match service.store().ping().await {
         Ok(()) => good("database", format!("{:?}, answers", service.store().backend())),
-        Err(error) => bad("database", error.to_string(), "the host goes on by itself once the database answers again"),
+        Err(error) => bad(
+            "database",
+            error.to_string(),
+            "the host goes on by itself once the database answers again",
+        ),
     }
 }
 
@@ -79,18 +85,36 @@ async fn plugins(service: &Service) -> Probe {
         Err(problem) => return bad(NAME, problem.detail, problem.hint.unwrap_or_default()),
     };
     for release in &releases {
-        let name = format!("{}@{} ({})", release.name, release.version, release.digest.short());
-        match service.store().release_component(service.tenant(), &release.digest).await {
+        let name = format!(
+            "{}@{} ({})",
+            release.name,
+            release.version,
+            release.digest.short()
+        );
+        match service
+            .store()
+            .release_component(service.tenant(), &release.digest)
+            .await
+        {
             Ok(Some(bytes)) if stecker_registry::component::digest(&bytes) == release.digest => {}
             Ok(Some(_)) => {
                 let what = format!("the bytes of {name} are not those that were added");
                 return bad(NAME, what, "add the release again with `stecker release add`");
             }
-            Ok(None) => return bad(NAME, format!("the bytes of {name} are gone"), "add the release again with `stecker release add`"),
+            Ok(None) => {
+                return bad(
+                    NAME,
+                    format!("the bytes of {name} are gone"),
+                    "add the release again with `stecker release add`",
+                );
+            }
             Err(error) => return bad(NAME, error.to_string(), "look at the database"),
         }
     }
-    good(NAME, format!("{} release(s), all as they were added", releases.len()))
+    good(
+        NAME,
+        format!("{} release(s), all as they were added", releases.len()),
+    )
 }
 
 async fn flows(service: &Service) -> Vec<Probe> {
@@ -105,12 +129,23 @@ async fn flows(service: &Service) -> Vec<Probe> {
         let name = format!("flow {}", status.spec.name);
         let count = |state| status.counts.get(&state).copied().unwrap_or_default();
         if let (FlowHealth::Failing, Some(error)) = (status.health, &status.last_error) {
-            let hint = format!("`stecker connection check {}` tries the source", status.spec.source.connection);
-            return bad(name, format!("cannot be read ({}): {}", error.code, error.message), hint);
+            let hint = format!(
+                "`stecker connection check {}` tries the source",
+                status.spec.source.connection
+            );
+            return bad(
+                name,
+                format!("cannot be read ({}): {}", error.code, error.message),
+                hint,
+            );
         }
         if count(RecordState::Quarantined) > 0 {
             let what = format!("{} record(s) in quarantine", count(RecordState::Quarantined));
-            return bad(name, what, format!("`stecker quarantine list --flow {}` shows why", status.spec.name));
+            return bad(
+                name,
+                what,
+                format!("`stecker quarantine list --flow {}` shows why", status.spec.name),
+            );
         }
         let delivered = count(RecordState::Delivered);
         match &status.paused {

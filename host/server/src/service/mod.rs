@@ -12,11 +12,12 @@ use stecker_flow::{Engine, now_ms};
 use stecker_model::{
     Name, PluginRef, RecordId, Setup, StreamInfo,
     api::{
-        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan,
+        Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
     },
 };
 use stecker_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Operations, problem};
 
@@ -89,8 +90,25 @@ impl Service {
         self.data.as_deref()
     }
 
+    /// Reads a flow's source to its end and delivers what is due, in this process. Only for a host whose engine was not started;
+    /// ends early, with everything kept, when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// As [`Operations::run_flow`].
+    pub async fn run_to_the_end(
+        &self,
+        flow: &Name,
+        stop: CancellationToken,
+        progress: &mut (dyn FnMut(&FlowStatus) + Send),
+    ) -> Result<FlowStatus, Problem> {
+        self.engine.run_until_idle(&self.tenant, flow, stop, progress).await.map_err(problem::flow)
+    }
+
     async fn status(&self, flow: &Name) -> Result<FlowStatus, Problem> {
-        self.engine.status(&self.tenant, flow).await.map_err(problem::flow)
+        self.engine
+            .status(&self.tenant, flow)
+            .await
+            .map_err(problem::flow)
     }
 
     async fn has_flow(&self, flow: &Name) -> Result<(), Problem> {
@@ -104,17 +122,26 @@ impl Service {
     async fn validate(&self, setup: &Setup) -> Result<(), Problem> {
         let faults = unresolved(setup);
         if faults.is_empty() {
-            self.engine.validate(&self.tenant, setup).await.map_err(problem::flow)
+            self.engine
+                .validate(&self.tenant, setup)
+                .await
+                .map_err(problem::flow)
         } else {
             Err(problem::faulty_setup(faults))
         }
     }
 
     async fn difference(&self, setup: &Setup) -> Result<Plan, Problem> {
-        let unreadable = |error: serde_json::Error| problem::internal(format!("a specification has no JSON form: {error}"));
+        let unreadable = |error: serde_json::Error| {
+            problem::internal(format!("a specification has no JSON form: {error}"))
+        };
         let mut changes = Vec::with_capacity(setup.connections.len() + setup.flows.len());
         for spec in &setup.connections {
-            let stored = self.store.connection(&self.tenant, &spec.name).await.map_err(failed)?;
+            let stored = self
+                .store
+                .connection(&self.tenant, &spec.name)
+                .await
+                .map_err(failed)?;
             let stored = stored.as_ref().map(|stored| &stored.spec);
             changes.push(plan::change("connection", &spec.name, stored, spec).map_err(unreadable)?);
         }
@@ -123,7 +150,10 @@ impl Service {
             let stored = stored.as_ref().map(|stored| &stored.spec);
             changes.push(plan::change("flow", &spec.name, stored, spec).map_err(unreadable)?);
         }
-        Ok(Plan { applied: false, changes })
+        Ok(Plan {
+            applied: false,
+            changes,
+        })
     }
 }
 
@@ -136,10 +166,17 @@ fn failed(error: StoreError) -> Problem {
 fn unresolved(setup: &Setup) -> Vec<Fault> {
     let steps = setup.flows.iter().flat_map(|flow| {
         let steps = flow.transforms.iter().enumerate();
-        steps.map(|(index, step)| (format!("flow {}, transform[{index}].plugin", flow.name), &step.plugin))
+        steps.map(|(index, step)| {
+            (
+                format!("flow {}, transform[{index}].plugin", flow.name),
+                &step.plugin,
+            )
+        })
     });
     let connections = setup.connections.iter();
-    let all = connections.map(|spec| (format!("connection {}, plugin", spec.name), &spec.plugin)).chain(steps);
+    let all = connections
+        .map(|spec| (format!("connection {}, plugin", spec.name), &spec.plugin))
+        .chain(steps);
     let only_path = |plugin: &PluginRef| plugin.path.is_some() && plugin.digest.is_none();
     all.filter(|(_, plugin)| only_path(plugin))
         .map(|(path, _)| Fault {
@@ -153,10 +190,16 @@ fn unresolved(setup: &Setup) -> Vec<Fault> {
 
 fn reason(text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() {
-        return Err(problem::invalid_field("reason", "is empty; say why in a few words, it is kept and shown"));
+        return Err(problem::invalid_field(
+            "reason",
+            "is empty; say why in a few words, it is kept and shown",
+        ));
     }
     if text.chars().count() > REASON_CHARS {
-        return Err(problem::invalid_field("reason", format!("is longer than {REASON_CHARS} characters")));
+        return Err(problem::invalid_field(
+            "reason",
+            format!("is longer than {REASON_CHARS} characters"),
+        ));
     }
     Ok(())
 }
@@ -167,7 +210,10 @@ fn selected(selection: &QuarantineSelection) -> Result<(), Problem> {
         return Err(problem::invalid_field("selection", what));
     }
     if selection.ids.len() > SELECTION {
-        return Err(problem::invalid_field("ids", format!("has more than {SELECTION} records; select by flow and code instead")));
+        return Err(problem::invalid_field(
+            "ids",
+            format!("has more than {SELECTION} records; select by flow and code instead"),
+        ));
     }
     Ok(())
 }
@@ -175,7 +221,10 @@ fn selected(selection: &QuarantineSelection) -> Result<(), Problem> {
 #[async_trait]
 impl Operations for Service {
     async fn add_release(&self, component: Vec<u8>) -> Result<ReleaseInfo, Problem> {
-        self.engine.add_release(&self.tenant, &component).await.map_err(problem::flow)
+        self.engine
+            .add_release(&self.tenant, &component)
+            .await
+            .map_err(problem::flow)
     }
 
     async fn releases(&self) -> Result<Vec<ReleaseInfo>, Problem> {
@@ -193,22 +242,36 @@ impl Operations for Service {
         self.validate(setup).await?;
         let plan = self.difference(setup).await?;
         let now = now_ms();
-        self.store.ensure_tenant(&self.tenant, now).await.map_err(failed)?;
+        self.store
+            .ensure_tenant(&self.tenant, now)
+            .await
+            .map_err(failed)?;
         self.store
             .apply(&self.tenant, &setup.connections, &setup.flows, &self.actor, now)
             .await
             .map_err(failed)?;
         self.engine.wake();
-        Ok(Plan { applied: true, ..plan })
+        Ok(Plan {
+            applied: true,
+            ..plan
+        })
     }
 
     async fn connections(&self) -> Result<Vec<ConnectionInfo>, Problem> {
         let mut infos = Vec::new();
         for stored in self.store.connections(&self.tenant).await.map_err(failed)? {
-            let lost = |what: String| problem::internal(format!("the connection `{}` has {what}", stored.spec.name));
-            let digest = stored.spec.plugin.digest.clone().ok_or_else(|| lost("no release".to_owned()))?;
+            let lost =
+                |what: String| problem::internal(format!("the connection `{}` has {what}", stored.spec.name));
+            let digest = stored
+                .spec
+                .plugin
+                .digest
+                .clone()
+                .ok_or_else(|| lost("no release".to_owned()))?;
             let release = self.store.release(&self.tenant, &digest).await.map_err(failed)?;
-            let release = release.ok_or_else(|| lost(format!("the release {digest}, which is gone")))?.info;
+            let release = release
+                .ok_or_else(|| lost(format!("the release {digest}, which is gone")))?
+                .info;
             infos.push(ConnectionInfo {
                 spec: stored.spec,
                 release,
@@ -219,11 +282,17 @@ impl Operations for Service {
     }
 
     async fn check(&self, connection: &Name) -> Result<CheckReport, Problem> {
-        self.engine.check(&self.tenant, connection).await.map_err(problem::flow)
+        self.engine
+            .check(&self.tenant, connection)
+            .await
+            .map_err(problem::flow)
     }
 
     async fn discover(&self, connection: &Name) -> Result<Vec<StreamInfo>, Problem> {
-        self.engine.discover(&self.tenant, connection).await.map_err(problem::flow)
+        self.engine
+            .discover(&self.tenant, connection)
+            .await
+            .map_err(problem::flow)
     }
 
     async fn flows(&self) -> Result<Vec<FlowStatus>, Problem> {
@@ -242,7 +311,10 @@ impl Operations for Service {
                 format!("`stecker flow resume {flow}` ends the pause"),
             ));
         }
-        self.store.request_run(&self.tenant, flow, now_ms()).await.map_err(failed)?;
+        self.store
+            .request_run(&self.tenant, flow, now_ms())
+            .await
+            .map_err(failed)?;
         self.engine.wake();
         Ok(status)
     }
@@ -270,12 +342,18 @@ impl Operations for Service {
 
     async fn records(&self, filter: &RecordFilter) -> Result<RecordPage, Problem> {
         if let Some(limit) = filter.limit.filter(|limit| !(1..=PAGE).contains(limit)) {
-            return Err(problem::invalid_field("limit", format!("{limit} is out of bounds; use 1 to {PAGE}")));
+            return Err(problem::invalid_field(
+                "limit",
+                format!("{limit} is out of bounds; use 1 to {PAGE}"),
+            ));
         }
         if let Some(flow) = &filter.flow {
             self.has_flow(flow).await?;
         }
-        self.store.list_records(&self.tenant, filter).await.map_err(failed)
+        self.store
+            .list_records(&self.tenant, filter)
+            .await
+            .map_err(failed)
     }
 
     async fn record(&self, id: &RecordId) -> Result<RecordDetail, Problem> {
@@ -287,7 +365,10 @@ impl Operations for Service {
         if let Some(flow) = flow {
             self.has_flow(flow).await?;
         }
-        self.store.quarantine_groups(&self.tenant, flow).await.map_err(failed)
+        self.store
+            .quarantine_groups(&self.tenant, flow)
+            .await
+            .map_err(failed)
     }
 
     async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem> {
@@ -306,7 +387,13 @@ impl Operations for Service {
         reason(&discard.reason)?;
         let records = self
             .store
-            .discard_quarantined(&self.tenant, &discard.selection, &discard.reason, &self.actor, now_ms())
+            .discard_quarantined(
+                &self.tenant,
+                &discard.selection,
+                &discard.reason,
+                &self.actor,
+                now_ms(),
+            )
             .await
             .map_err(failed)?;
         // Records that waited behind the discarded ones can go on.

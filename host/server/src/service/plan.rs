@@ -18,7 +18,12 @@ pub(super) fn change<T: Serialize>(
     let kind = match stored {
         None => ChangeKind::Create,
         Some(stored) => {
-            compare("", &serde_json::to_value(stored)?, &serde_json::to_value(wanted)?, &mut fields);
+            compare(
+                "",
+                &serde_json::to_value(stored)?,
+                &serde_json::to_value(wanted)?,
+                &mut fields,
+            );
             if fields.is_empty() {
                 ChangeKind::Unchanged
             } else {
@@ -47,7 +52,12 @@ fn compare(path: &str, before: &Value, after: &Value, out: &mut Vec<FieldChange>
         }
         (Value::Array(before), Value::Array(after)) => {
             for index in 0..before.len().max(after.len()) {
-                entry(&format!("{path}/{index}"), before.get(index), after.get(index), out);
+                entry(
+                    &format!("{path}/{index}"),
+                    before.get(index),
+                    after.get(index),
+                    out,
+                );
             }
         }
         _ if before == after => {}
@@ -80,7 +90,8 @@ mod tests {
     #[test]
     fn each_differing_place_is_named_with_before_and_after() {
         let name: Name = "shop".parse().unwrap();
-        let before = json!({ "a": 1, "b": { "c": [1, 2, 3], "x/y~z": true }, "gone": "x", "same": [{ "k": 1 }] });
+        let before =
+            json!({ "a": 1, "b": { "c": [1, 2, 3], "x/y~z": true }, "gone": "x", "same": [{ "k": 1 }] });
         let after = json!({ "a": 1, "b": { "c": [1, 5], "x/y~z": false }, "new": {}, "same": [{ "k": 1 }] });
         let change = change("connection", &name, Some(&before), &after).unwrap();
         assert_eq!(change.kind, ChangeKind::Update);
@@ -97,14 +108,23 @@ mod tests {
             ("/gone", json!("x"), json!(null)),
             ("/new", json!(null), json!({})),
         ];
-        assert_eq!(fields, expected.map(|(path, before, after)| (path.to_owned(), before, after)));
+        assert_eq!(
+            fields,
+            expected.map(|(path, before, after)| (path.to_owned(), before, after))
+        );
     }
 
     #[test]
     fn the_same_again_is_unchanged_and_a_new_thing_is_created() {
         let name: Name = "shop".parse().unwrap();
         let value = json!({ "a": 1 });
-        assert_eq!(change("flow", &name, Some(&value), &value).unwrap().kind, ChangeKind::Unchanged);
-        assert_eq!(change("flow", &name, None, &value).unwrap().kind, ChangeKind::Create);
+        assert_eq!(
+            change("flow", &name, Some(&value), &value).unwrap().kind,
+            ChangeKind::Unchanged
+        );
+        assert_eq!(
+            change("flow", &name, None, &value).unwrap().kind,
+            ChangeKind::Create
+        );
     }
 }

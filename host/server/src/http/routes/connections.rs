@@ -1,16 +1,27 @@
 //! Connections: systems of the tenant.
 
 use axum::Json;
-use stecker_model::{Name, StreamInfo, api::{CheckReport, ConnectionInfo}};
+use stecker_model::{
+    Name, StreamInfo,
+    api::{CheckReport, ConnectionInfo},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Operations,
-    http::{AppState, auth::Ops, extract::InPath, problems::{ApiProblem, ApiResult}},
+    http::{
+        AppState,
+        auth::Ops,
+        extract::InPath,
+        problems::{ApiProblem, ApiResult},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(check)).routes(routes!(streams))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(check))
+        .routes(routes!(streams))
 }
 
 /// Lists the connections by name.

@@ -1,12 +1,20 @@
 //! Flows: paths of records, their accounts and their states.
 
 use axum::Json;
-use stecker_model::{Name, api::{FlowStatus, PauseRequest}};
+use stecker_model::{
+    Name,
+    api::{FlowStatus, PauseRequest},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Operations,
-    http::{AppState, auth::Ops, extract::{Body, InPath}, problems::{ApiProblem, ApiResult}},
+    http::{
+        AppState,
+        auth::Ops,
+        extract::{Body, InPath},
+        problems::{ApiProblem, ApiResult},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
@@ -45,7 +53,11 @@ async fn run(Ops(ops): Ops, InPath(name): InPath<Name>) -> ApiResult<FlowStatus>
 #[utoipa::path(post, path = "/flows/{name}/pause", tag = "flows", operation_id = "pause-flow", request_body = PauseRequest,
     params(("name" = String, Path, description = "The flow.")),
     responses((status = 200, description = "Paused.", body = FlowStatus), ApiProblem))]
-async fn pause(Ops(ops): Ops, InPath(name): InPath<Name>, Body(request): Body<PauseRequest>) -> ApiResult<FlowStatus> {
+async fn pause(
+    Ops(ops): Ops,
+    InPath(name): InPath<Name>,
+    Body(request): Body<PauseRequest>,
+) -> ApiResult<FlowStatus> {
     Ok(Json(ops.pause_flow(&name, &request).await?))
 }
 

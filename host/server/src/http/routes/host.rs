@@ -6,7 +6,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Operations,
-    http::{AppState, auth::Ops, problems::{ApiProblem, ApiResult}},
+    http::{
+        AppState,
+        auth::Ops,
+        problems::{ApiProblem, ApiResult},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {

@@ -9,8 +9,14 @@ use stecker_model::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Operations, problem,
-    http::{AppState, auth::Ops, extract::{Body, InPath, InQuery}, problems::{ApiProblem, ApiResult}},
+    Operations,
+    http::{
+        AppState,
+        auth::Ops,
+        extract::{Body, InPath, InQuery},
+        problems::{ApiProblem, ApiResult},
+    },
+    problem,
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
@@ -53,7 +59,10 @@ struct QuarantineFilter {
 /// Lists quarantined records by cause.
 #[utoipa::path(get, path = "/quarantine", tag = "records", operation_id = "quarantine", params(QuarantineFilter),
     responses((status = 200, description = "The causes, each with an example.", body = Vec<QuarantineGroup>), ApiProblem))]
-async fn quarantine(Ops(ops): Ops, InQuery(filter): InQuery<QuarantineFilter>) -> ApiResult<Vec<QuarantineGroup>> {
+async fn quarantine(
+    Ops(ops): Ops,
+    InQuery(filter): InQuery<QuarantineFilter>,
+) -> ApiResult<Vec<QuarantineGroup>> {
     Ok(Json(ops.quarantine(filter.flow.as_ref()).await?))
 }
 

@@ -1,12 +1,24 @@
 //! Releases: components that the host has.
 
-use axum::{Json, extract::{DefaultBodyLimit, FromRequest, Request}, http::StatusCode};
+use axum::{
+    Json,
+    extract::{DefaultBodyLimit, FromRequest, Request},
+    http::StatusCode,
+};
 use stecker_model::api::ReleaseInfo;
-use utoipa_axum::{router::{OpenApiRouter, UtoipaMethodRouterExt}, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 use crate::{
     Operations,
-    http::{AppState, RELEASE_BYTES, auth::Ops, extract::{RawBody, media_type}, problems::{ApiProblem, ApiResult}},
+    http::{
+        AppState, RELEASE_BYTES,
+        auth::Ops,
+        extract::{RawBody, media_type},
+        problems::{ApiProblem, ApiResult},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
@@ -37,6 +49,9 @@ async fn list(Ops(ops): Ops) -> ApiResult<Vec<ReleaseInfo>> {
 #[utoipa::path(post, path = "/releases", tag = "releases", operation_id = "add-release",
     request_body(content = inline(Vec<u8>), content_type = "application/wasm", description = "The component, at most 64 MiB."),
     responses((status = 201, description = "The host has it.", body = ReleaseInfo), ApiProblem))]
-async fn add(Ops(ops): Ops, Component(bytes): Component) -> Result<(StatusCode, Json<ReleaseInfo>), ApiProblem> {
+async fn add(
+    Ops(ops): Ops,
+    Component(bytes): Component,
+) -> Result<(StatusCode, Json<ReleaseInfo>), ApiProblem> {
     Ok((StatusCode::CREATED, Json(ops.add_release(bytes).await?)))
 }

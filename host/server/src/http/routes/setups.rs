@@ -6,7 +6,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Operations,
-    http::{AppState, auth::Ops, extract::Body, problems::{ApiProblem, ApiResult}},
+    http::{
+        AppState,
+        auth::Ops,
+        extract::Body,
+        problems::{ApiProblem, ApiResult},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {

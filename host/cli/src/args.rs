@@ -1,0 +1,431 @@
+//! The words of the command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stecker_model::{Name, Period, RecordId, RecordState};
+
+/// Move records between commerce systems, through plugins that run in a sandbox.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stecker",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  stecker apply -f setup.toml         make the connections and flows of a file
+  stecker flow run orders-to-erp      read and deliver now, with progress
+  stecker serve                       do so for as long as this runs
+  stecker doctor                      see whether all is well
+
+Commands work in the data folder by themselves, or have a server do it: the one that --server names, or the one that runs
+in the data folder. Exit codes: 0 done, 1 failed, 2 not understood."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Globals {
+    /// The data folder: database, token, cache [default: ~/.local/share/stecker, or below $XDG_DATA_HOME]
+    #[arg(long, global = true, value_name = "DIR", env = "STECKER_DATA", hide_env_values = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// The database, for commands that work in the data folder: sqlite:FILE or postgres://… [default: a file in the data folder]
+    #[arg(long, global = true, value_name = "URL", env = "STECKER_DATABASE", hide_env_values = true)]
+    pub(crate) database: Option<String>,
+    /// Have this server do it, such as http://127.0.0.1:7420
+    #[arg(long, global = true, value_name = "URL", env = "STECKER_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
+    /// The server's token, as in the file `token` of its data folder
+    #[arg(long, global = true, value_name = "TOKEN", env = "STECKER_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Whose connections and flows
+    #[arg(long, global = true, value_name = "NAME", env = "STECKER_TENANT", hide_env_values = true, default_value = "default")]
+    pub(crate) tenant: Name,
+    /// Answer with JSON, one value, on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colours; `auto` uses them on a terminal unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub(crate) color: Color,
+    /// Log more, to standard error; -vv still more. RUST_LOG chooses by module
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// How the log is written: text or json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make connections and flows as a file says, all or nothing
+    #[command(after_help = "Examples:
+  stecker apply -f setup.toml
+  stecker apply -f setup.toml --dry-run       the same as `stecker plan`
+
+Plugins that the file names by path (relative to the file) are added as releases. What the file does not name stays as it
+is. `stecker schema setup` prints the file's JSON Schema, for editors.")]
+    Apply(Apply),
+    /// Show what `apply` would change
+    #[command(after_help = "Examples:
+  stecker plan -f setup.toml
+  stecker plan -f setup.toml --json
+
+Plugins that the file names by path are added as releases, because configurations are checked against them; nothing else
+changes.")]
+    Plan(SetupFile),
+    /// Connections: systems that are connected
+    #[command(subcommand, after_help = "Examples:
+  stecker connection list
+  stecker connection check shop")]
+    Connection(Connection),
+    /// Flows: run, watch, pause
+    #[command(subcommand, after_help = "Examples:
+  stecker flow list
+  stecker flow run orders-to-erp
+  stecker flow pause orders-to-erp --reason 'stock-taking'")]
+    Flow(Flow),
+    /// Records: what was read and what became of it
+    #[command(subcommand, after_help = "Examples:
+  stecker records list --flow orders-to-erp --state retrying
+  stecker records show orders-to-erp/1042")]
+    Records(Records),
+    /// Quarantine: records that need a decision
+    #[command(subcommand, after_help = "Examples:
+  stecker quarantine list
+  stecker quarantine retry --flow orders-to-erp --code unknown-product
+  stecker quarantine discard orders-to-erp/1042 --reason 'test order'")]
+    Quarantine(Quarantine),
+    /// Releases: plugins that the host has
+    #[command(subcommand, after_help = "Examples:
+  stecker release list
+  stecker release add target/plugins/acme-shop-1.0.0.wasm")]
+    Release(Release),
+    /// Write, build and look at plugins
+    #[command(subcommand, after_help = "Examples:
+  stecker plugin new acme/shop --kind source
+  stecker plugin build shop
+  stecker plugin inspect shop/target/plugins/acme-shop-0.1.0.wasm")]
+    Plugin(Plugin),
+    /// Run flows and answer requests, until SIGTERM or ctrl-c
+    #[command(after_help = "Examples:
+  stecker serve
+  stecker serve --listen 127.0.0.1:0 --json       any free port; prints where, as JSON
+  stecker serve --database postgres://stecker@db.internal/stecker
+
+API at /api/v1 (described by /api/v1/openapi.json), webhooks at /hooks/TENANT/CONNECTION, health at /healthz and /readyz,
+Prometheus metrics at /metrics. The token is in the file `token` of the data folder.")]
+    Serve(Serve),
+    /// See whether all is well, and what to do if not
+    #[command(after_help = "Examples:
+  stecker doctor
+  stecker doctor --json")]
+    Doctor,
+    /// Print a JSON Schema or the OpenAPI document
+    #[command(after_help = "Examples:
+  stecker schema setup > setup.schema.json
+  stecker schema openapi")]
+    Schema {
+        /// Of what
+        what: Schema,
+    },
+    /// Print completions for a shell
+    #[command(after_help = "Examples:
+  stecker completion bash > ~/.local/share/bash-completion/completions/stecker
+  stecker completion zsh > ~/.zfunc/_stecker")]
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetupFile {
+    /// A setup: TOML or JSON, by its extension
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) setup: SetupFile,
+    /// Only show what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Connection {
+    /// List connections
+    #[command(after_help = "Examples:\n  stecker connection list\n  stecker connection list --json")]
+    List,
+    /// Try a connection; fails if a probe does
+    #[command(after_help = "Examples:\n  stecker connection check shop")]
+    Check {
+        /// The connection
+        name: Name,
+    },
+    /// List the streams of a connection
+    #[command(after_help = "Examples:\n  stecker connection discover shop\n  stecker connection discover shop --json   with the schema of each")]
+    Discover {
+        /// The connection
+        name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Flow {
+    /// List flows and their accounts
+    #[command(after_help = "Examples:\n  stecker flow list\n  stecker flow list --json")]
+    List,
+    /// Read the source to its end and deliver what is due, with progress
+    #[command(after_help = "Examples:
+  stecker flow run orders-to-erp
+  stecker flow run orders-to-erp --timeout 10m
+  stecker flow run orders-to-erp --no-wait       only ask the server for it
+
+Fails if records are in quarantine that were not there before, or if the source cannot be read.")]
+    Run {
+        /// The flow
+        name: Name,
+        /// Give up waiting after this long; the flow goes on where it is
+        #[arg(long, value_name = "PERIOD")]
+        timeout: Option<Period>,
+        /// Do not wait for the end; needs a server
+        #[arg(long, conflicts_with = "timeout")]
+        no_wait: bool,
+    },
+    /// Show a flow and its account
+    #[command(after_help = "Examples:\n  stecker flow status orders-to-erp\n  stecker flow status orders-to-erp --json")]
+    Status {
+        /// The flow
+        name: Name,
+    },
+    /// Read and deliver nothing until resumed
+    #[command(after_help = "Examples:\n  stecker flow pause orders-to-erp --reason 'stock-taking until noon'")]
+    Pause {
+        /// The flow
+        name: Name,
+        /// Why; shown with the flow
+        #[arg(long, value_name = "TEXT", default_value = "paused by hand")]
+        reason: String,
+    },
+    /// End a pause
+    #[command(after_help = "Examples:\n  stecker flow resume orders-to-erp")]
+    Resume {
+        /// The flow
+        name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Records {
+    /// List records
+    #[command(after_help = "Examples:
+  stecker records list --flow orders-to-erp
+  stecker records list --state quarantined --all --json
+  stecker records list --flow orders-to-erp --key ORD-1042")]
+    List(RecordQuery),
+    /// Show a record and every attempt to deliver it
+    #[command(after_help = "Examples:\n  stecker records show orders-to-erp/1042")]
+    Show {
+        /// The record: flow and number
+        id: RecordId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordQuery {
+    /// Of this flow
+    #[arg(long, value_name = "NAME")]
+    pub(crate) flow: Option<Name>,
+    /// In this state: queued, sending, retrying, unknown, delivered, quarantined, dropped, discarded
+    #[arg(long, value_name = "STATE", value_parser = record_state)]
+    pub(crate) state: Option<RecordState>,
+    /// Of exactly this key
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// With this code of the last error
+    #[arg(long, value_name = "CODE")]
+    pub(crate) reason: Option<String>,
+    /// At most this many, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) limit: u32,
+    /// Those after this one
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<RecordId>,
+    /// All of them, page after page
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+fn record_state(text: &str) -> Result<RecordState, String> {
+    RecordState::parse(text).ok_or_else(|| {
+        let states = RecordState::ALL.map(RecordState::as_str);
+        format!("there is no such state; the states are {}", states.join(", "))
+    })
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quarantine {
+    /// List causes, with how many records each has
+    #[command(after_help = "Examples:\n  stecker quarantine list\n  stecker quarantine list --flow orders-to-erp --json")]
+    List {
+        /// Of this flow
+        #[arg(long, value_name = "NAME")]
+        flow: Option<Name>,
+    },
+    /// Try records again
+    #[command(after_help = "Examples:
+  stecker quarantine retry orders-to-erp/1042 orders-to-erp/1043
+  stecker quarantine retry --flow orders-to-erp --code unknown-product")]
+    Retry(Selection),
+    /// Give records up
+    #[command(after_help = "Examples:\n  stecker quarantine discard orders-to-erp/1042 --reason 'test order'")]
+    Discard {
+        #[command(flatten)]
+        selection: Selection,
+        /// Why; kept with the records
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// These records
+    #[arg(value_name = "ID", required_unless_present = "flow")]
+    pub(crate) ids: Vec<RecordId>,
+    /// All of this flow
+    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
+    pub(crate) flow: Option<Name>,
+    /// Of the flow, those with this code
+    #[arg(long, value_name = "CODE", requires = "flow")]
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Release {
+    /// List releases
+    #[command(after_help = "Examples:\n  stecker release list\n  stecker release list --json")]
+    List,
+    /// Add a component; the same one again changes nothing
+    #[command(after_help = "Examples:\n  stecker release add target/plugins/acme-shop-1.0.0.wasm")]
+    Add {
+        /// The component
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// Write a new plugin that builds and has a test
+    #[command(after_help = "Examples:
+  stecker plugin new acme/shop --kind source
+  stecker plugin new acme/ledger --kind destination --path connectors/ledger
+  stecker plugin new acme/clean-up --kind transform --sdk-path ../stecker/plugin-sdk/rust")]
+    New(NewPlugin),
+    /// Build the plugins of a folder
+    #[command(after_help = "Examples:
+  stecker plugin build
+  stecker plugin build plugins --only acme/shop --out dist
+
+The first build may fetch a compiler for WebAssembly; that takes minutes once.")]
+    Build(BuildPlugin),
+    /// Show what a component is, asks for and says of itself
+    #[command(after_help = "Examples:
+  stecker plugin inspect target/plugins/acme-shop-0.1.0.wasm
+  stecker plugin inspect target/plugins/acme-shop-0.1.0.wasm --json
+
+It runs in the sandbox, without any grant, and is not added to the host.")]
+    Inspect {
+        /// The component
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewPlugin {
+    /// `namespace/name`
+    pub(crate) name: stecker_registry::PluginName,
+    /// What it does
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Kind,
+    /// Where to; not there yet, or empty [default: the name, in this folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+    /// The SDK as a folder [default: found above the new folder or this one, if it is there]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk_path: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Reads records from a system
+    Source,
+    /// Writes records to a system
+    Destination,
+    /// Makes records into other records
+    Transform,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildPlugin {
+    /// A plugin's folder, or that of a workspace of plugins
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Only this one, by name or by Cargo package; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Where the components go [default: plugins, in Cargo's target folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Quick to build, large and slow; not to be published
+    #[arg(long)]
+    pub(crate) debug: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address and port; port 0 takes a free one. Beyond loopback others can reach it, unencrypted
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420", env = "STECKER_LISTEN", hide_env_values = true)]
+    pub(crate) listen: SocketAddr,
+    /// How long the flows of a node that died wait for another one (several nodes on one Postgres)
+    #[arg(long, value_name = "PERIOD", default_value = "15s")]
+    pub(crate) lease: Period,
+}
+
+impl Serve {
+    pub(crate) fn lease(&self) -> Duration {
+        self.lease.duration()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schema {
+    /// The file that `apply` takes
+    Setup,
+    /// The file plugin.toml
+    Manifest,
+    /// The API of `serve`
+    Openapi,
+}

@@ -1,0 +1,45 @@
+//! One file per group of commands: take the words, call the operation, show what it says.
+
+mod connection;
+mod doctor;
+mod flow;
+mod plugin;
+mod quarantine;
+mod records;
+mod release;
+mod schema;
+mod serve;
+mod setup;
+
+pub(crate) use connection::connection;
+pub(crate) use doctor::doctor;
+pub(crate) use flow::flow;
+pub(crate) use plugin::plugin;
+pub(crate) use quarantine::quarantine;
+pub(crate) use records::records;
+pub(crate) use release::release;
+pub(crate) use schema::{completion, schema};
+pub(crate) use serve::serve;
+pub(crate) use setup::apply;
+
+use stecker_model::{Probe, api::Reason};
+
+use crate::output::{Page, bad, dim, good};
+
+/// Things that were tried, each with what to do about it.
+fn probes(page: &mut Page, probes: &[Probe]) {
+    for probe in probes {
+        let mark = if probe.ok { good("✓") } else { bad("✗") };
+        page.line(format!("{mark} {}: {}", probe.name, probe.message));
+        if let Some(hint) = probe.hint.as_ref().filter(|_| !probe.ok) {
+            page.line(format!("  {} {hint}", good("→")));
+        }
+    }
+}
+
+/// A cause on one line.
+fn cause(reason: &Reason) -> String {
+    let place = reason.path.as_ref().map_or_else(String::new, |path| format!(" at {path}"));
+    let message = reason.message.lines().next().unwrap_or_default();
+    format!("{}{place} {}", reason.code, dim(message))
+}
