@@ -1,1 +1,40 @@
-//! Skeleton.
+//! Runs plugin components for strangers: compiles, caches, instantiates, limits, and gives each call only what its connection was granted.
+//!
+//! A plugin's author is taken for hostile. So every call gets a fresh instance in a store of its own, which is thrown away afterwards;
+//! memory, time, log lines and bytes are bounded per call; and there is one way out (`stecker:plugin/http`), with one policy in front
+//! of it. Whatever a guest does ends as a [`CallError`]: traps, endless loops and panics in the host's own code stay with the call
+//! that they happened in.
+//!
+//! The crate knows connections, not flows: it can be embedded alone (`examples/embed.rs`).
+//!
+//! - [`Sandbox`]: the engine, its pool and its cache. One per process.
+//! - [`Release`]: a compiled plugin.
+//! - [`Session`]: a release together with a [`Binding`], which says who calls and what they may do.
+//!
+//! Inside: `egress` is the way out (`policy` decides, `client` does), `capability` has one file per thing that guests import, and
+//! `contract` translates between one contract version's generated types and [`stecker_model`]; policy never depends on a version.
+
+mod aot;
+mod binding;
+mod call;
+mod capability;
+mod check;
+mod contract;
+mod egress;
+mod engine;
+mod error;
+mod memory;
+mod release;
+mod sandbox;
+mod session;
+
+pub use binding::{
+    Binding, Condition, CredentialError, Credentials, Denial, LogLevel, NoCredentials, NoStorage, Observer,
+    Secret, Storage, StorageError, StoredEntry, TracingObserver,
+};
+pub use call::Called;
+pub use engine::SandboxOptions;
+pub use error::{BindError, CallError, LoadError, SandboxError};
+pub use release::Release;
+pub use sandbox::Sandbox;
+pub use session::{Session, Subscription};

@@ -1,0 +1,303 @@
+//! Who calls a plugin, with what, and what the host gives it: made per connection by whoever embeds the sandbox.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use stecker_model::{Grants, Limits, Name};
+use zeroize::Zeroizing;
+
+/// Everything about one connection (or one use of a transform) that calls need.
+#[derive(Clone)]
+pub struct Binding {
+    /// Whose connection it is.
+    pub tenant: Name,
+    /// Which one.
+    pub connection: Name,
+    /// A JSON object, valid against the plugin's own schema. Never holds a secret.
+    pub config: String,
+    /// What the operator allows. What really counts is this, intersected with what the manifest asks for.
+    pub grants: Grants,
+    /// Bounds of each call. The manifest's wishes count where they are lower.
+    pub limits: Limits,
+    /// The secrets behind the credentials that the manifest names.
+    pub credentials: Arc<dyn Credentials>,
+    /// This connection's key/value store.
+    pub storage: Arc<dyn Storage>,
+    /// Gets the guest's log lines, and what was refused to it.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Binding")
+            .field("tenant", &self.tenant)
+            .field("connection", &self.connection)
+            .field("grants", &self.grants)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When a write to the storage is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// In any case.
+    Always,
+    /// Only if the key is not there.
+    Absent,
+    /// Only if the key is at this version.
+    Version(u64),
+}
+
+/// A value as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// The value.
+    pub value: Vec<u8>,
+    /// From 1, up by one with every change of the key.
+    pub version: u64,
+}
+
+/// Why the storage did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// The condition does not hold; nothing was changed.
+    #[error("the key is at {}, so the condition does not hold", current.map_or("no version (it is not there)".to_owned(), |version| format!("version {version}")))]
+    Conflict {
+        /// The version it is at; none: it is not there.
+        current: Option<u64>,
+    },
+    /// There is no room for it; nothing was changed.
+    #[error("the write would take the storage to {needed} bytes, and {max} are granted")]
+    Quota {
+        /// Bytes of keys and values together, with the write.
+        needed: u64,
+        /// Bytes that are granted.
+        max: u64,
+    },
+    /// The storage cannot be reached or failed.
+    #[error("the storage cannot be used right now: {message}")]
+    Unavailable {
+        /// What happened.
+        message: String,
+    },
+}
+
+/// The key/value store of one connection. One object is one namespace: keys need no prefix. Enforces the quota itself, in the same
+/// transaction as the write.
+#[async_trait]
+pub trait Storage: Send + Sync {
+    /// The value of a key (1 to 512 bytes).
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`].
+    async fn get(&self, key: &str) -> Result<Option<StoredEntry>, StorageError>;
+
+    /// Writes, and returns the new version. The value has at most 1 MiB.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    async fn put(&self, key: &str, value: Vec<u8>, condition: Condition) -> Result<u64, StorageError>;
+
+    /// Removes; whether it was there.
+    ///
+    /// # Errors
+    /// [`StorageError`], except for the quota.
+    async fn delete(&self, key: &str, condition: Condition) -> Result<bool, StorageError>;
+
+    /// Keys that begin with `prefix` and come after `after`, ascending bytewise, at most `limit` (1 to 1,000).
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`].
+    async fn list_keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, StorageError>;
+}
+
+/// A secret, wiped from memory when it is dropped. Cannot be printed.
+#[derive(Clone)]
+pub struct Secret {
+    username: Option<String>,
+    value: Zeroizing<String>,
+}
+
+impl Secret {
+    /// A secret by itself: a token, a key.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self {
+            username: None,
+            value: Zeroizing::new(value),
+        }
+    }
+
+    /// A secret that goes with a user name, for HTTP Basic (RFC 7617).
+    #[must_use]
+    pub fn with_username(username: String, value: String) -> Self {
+        Self {
+            username: Some(username),
+            value: Zeroizing::new(value),
+        }
+    }
+
+    /// The user name.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// The secret itself. Do not keep it longer than it is needed.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Why there is no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// The connection has none by this name.
+    #[error("the connection has no secret for the credential `{name}`: add it under `credentials.{name}`")]
+    NotBound {
+        /// The credential.
+        name: String,
+    },
+    /// There should be one, and it cannot be read.
+    #[error("the secret of the credential `{name}` cannot be read: {message}")]
+    Unavailable {
+        /// The credential.
+        name: String,
+        /// Why not. Must not hold any part of the secret.
+        message: String,
+    },
+}
+
+/// The secrets of one connection, looked up at the moment of use.
+pub trait Credentials: Send + Sync {
+    /// The secret behind a credential of the manifest. Called on an async thread: it must not block for long.
+    ///
+    /// # Errors
+    /// [`CredentialError`] if there is none.
+    fn secret(&self, name: &str) -> Result<Secret, CredentialError>;
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Something that a guest asked for and did not get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[error(
+    "{asked} was refused by the rule `{rule}` ({layer}).{}",
+    advice(smallest_grant)
+)]
+pub struct Denial {
+    /// The rule, short and stable, such as `http.host`.
+    pub rule: String,
+    /// Who said no: `manifest` (the plugin never asked for it), `grant` (the operator did not allow it) or `host` (never allowed).
+    pub layer: String,
+    /// What was asked for, for a person.
+    pub asked: String,
+    /// The least that would allow it, as TOML to paste: into the connection of a setup file for the layer `grant`, into plugin.toml for
+    /// the layer `manifest`. Empty if nothing would.
+    pub smallest_grant: String,
+}
+
+fn advice(grant: &str) -> String {
+    if grant.is_empty() {
+        " No grant can allow it.".to_owned()
+    } else {
+        format!(" This would allow it:\n{grant}")
+    }
+}
+
+/// Sees what guests say and what was refused to them. Called on async threads: it must not block.
+pub trait Observer: Send + Sync {
+    /// A line for the operator.
+    fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]);
+
+    /// A refusal. The guest has got an error with the same content.
+    fn denied(&self, denial: &Denial);
+}
+
+/// No storage: every use fails.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoStorage;
+
+impl NoStorage {
+    fn refuse<T>() -> Result<T, StorageError> {
+        Err(StorageError::Unavailable {
+            message: "this host keeps no storage for plugins".to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl Storage for NoStorage {
+    async fn get(&self, _: &str) -> Result<Option<StoredEntry>, StorageError> {
+        Self::refuse()
+    }
+
+    async fn put(&self, _: &str, _: Vec<u8>, _: Condition) -> Result<u64, StorageError> {
+        Self::refuse()
+    }
+
+    async fn delete(&self, _: &str, _: Condition) -> Result<bool, StorageError> {
+        Self::refuse()
+    }
+
+    async fn list_keys(&self, _: &str, _: Option<&str>, _: u32) -> Result<Vec<String>, StorageError> {
+        Self::refuse()
+    }
+}
+
+/// No secrets at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCredentials;
+
+impl Credentials for NoCredentials {
+    fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
+        Err(CredentialError::NotBound {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Hands everything on to `tracing`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TracingObserver;
+
+impl Observer for TracingObserver {
+    fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
+        match level {
+            LogLevel::Trace => tracing::trace!(?fields, "{message}"),
+            LogLevel::Debug => tracing::debug!(?fields, "{message}"),
+            LogLevel::Info => tracing::info!(?fields, "{message}"),
+            LogLevel::Warn => tracing::warn!(?fields, "{message}"),
+            LogLevel::Error => tracing::error!(?fields, "{message}"),
+        }
+    }
+
+    fn denied(&self, denial: &Denial) {
+        tracing::warn!(rule = denial.rule, layer = denial.layer, "{denial}");
+    }
+}

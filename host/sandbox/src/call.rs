@@ -1,0 +1,327 @@
+//! One call: admission, a fresh instance, the bounds around it, and what became of it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use stecker_model::{CallUsage, PluginError};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    binding::Binding,
+    capability::{log::LogSink, wasi},
+    contract::v1_0,
+    egress::Egress,
+    engine::MAX_MEMORY,
+    error::{BindError, CallError},
+    memory::{MemoryLimiter, MemoryMeter},
+    release::Release,
+};
+
+/// A call's result and what it used. The use is known however the call ended.
+#[derive(Debug, Clone)]
+pub struct Called<T> {
+    /// What the plugin returned, or why it did not.
+    pub result: Result<T, CallError>,
+    /// What it used.
+    pub usage: CallUsage,
+}
+
+impl<T> Called<T> {
+    pub(crate) fn failed(error: CallError) -> Self {
+        Self {
+            result: Err(error),
+            usage: CallUsage::default(),
+        }
+    }
+
+    pub(crate) fn and_then<U>(self, f: impl FnOnce(T) -> Result<U, CallError>) -> Called<U> {
+        Called {
+            result: self.result.and_then(f),
+            usage: self.usage,
+        }
+    }
+}
+
+/// A binding, made ready for one release.
+pub(crate) struct Bound {
+    pub(crate) binding: Binding,
+    pub(crate) egress: Egress,
+    /// Whether there is storage at all, and who says no otherwise.
+    pub(crate) storage: crate::capability::storage::Access,
+    /// Names of the credentials of kind `hmac-secret`.
+    pub(crate) hmac_secrets: std::collections::BTreeSet<String>,
+    pub(crate) memory_limit: usize,
+    pub(crate) deadline: Duration,
+}
+
+impl Bound {
+    pub(crate) fn new(release: &Release, binding: Binding) -> Result<Self, BindError> {
+        let manifest = &release.inspection().manifest;
+        let config: serde_json::Value =
+            serde_json::from_str(&binding.config).map_err(|error| BindError::Config {
+                message: error.to_string(),
+            })?;
+        if !config.is_object() {
+            return Err(BindError::Config {
+                message: "it is another kind of JSON value".to_owned(),
+            });
+        }
+        let mib = binding
+            .limits
+            .memory_mib
+            .min(manifest.limits.memory_mib.unwrap_or(u32::MAX));
+        let memory_limit = usize::try_from(u64::from(mib) << 20).unwrap_or(usize::MAX);
+        if !(1 << 20..=MAX_MEMORY).contains(&memory_limit) {
+            return Err(BindError::Limits {
+                message: format!("`memory-mib` is {mib}; it has to be 1 to {}", MAX_MEMORY >> 20),
+            });
+        }
+        let wish = manifest
+            .limits
+            .deadline_ms
+            .map_or(Duration::MAX, Duration::from_millis);
+        let deadline = binding.limits.deadline.duration().min(wish);
+        if deadline.is_zero() || deadline > Duration::from_secs(24 * 60 * 60) {
+            return Err(BindError::Limits {
+                message: "`deadline` has to be 1ms to 1d".to_owned(),
+            });
+        }
+        Ok(Self {
+            egress: Egress::new(manifest, &config, &binding)?,
+            storage: crate::capability::storage::Access::of(manifest, &binding.grants),
+            hmac_secrets: crate::capability::crypto::secrets_of(manifest),
+            binding,
+            memory_limit,
+            deadline,
+        })
+    }
+}
+
+/// Counts what a call uses, outside of the store, because a store that is dropped half-way cannot be asked any more.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) memory: Arc<MemoryMeter>,
+    ticks: AtomicU64,
+    http_requests: AtomicU32,
+    http_bytes_in: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn request_sent(&self) {
+        self.http_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes_in(&self, bytes: usize) {
+        self.http_bytes_in
+            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn usage(&self, since: Instant) -> CallUsage {
+        CallUsage {
+            wall_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            epoch_ticks: self.ticks.load(Ordering::Relaxed),
+            peak_memory: self.memory.peak(),
+            http_requests: self.http_requests.load(Ordering::Relaxed),
+            http_bytes_in: self.http_bytes_in.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What host functions see of the call that they serve.
+pub(crate) struct Caller {
+    pub(crate) bound: Arc<Bound>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) log: Arc<LogSink>,
+    pub(crate) started: Instant,
+    deadline: Instant,
+}
+
+/// What belongs to the store of one call. WASI's part cannot be shared between threads, so host functions that wait only see the
+/// [`Caller`].
+pub(crate) struct CallState {
+    pub(crate) caller: Caller,
+    memory: MemoryLimiter,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl Caller {
+    /// Host functions that wait use this: epochs do not pass while one does.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+impl WasiView for CallState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// Raised by host functions that waited until the call's time was over.
+#[derive(Debug, thiserror::Error)]
+#[error("the time of the call is over")]
+pub(crate) struct DeadlinePassed;
+
+/// Handles that a guest may hold at once (streams, pollables).
+const MAX_RESOURCES: usize = 1_024;
+/// What the guest hands to the host in one go, in bytes of the host's own types. A full batch needs a few times its payload.
+const MIN_HOSTCALL_FUEL: usize = 64 << 20;
+
+type GuestResult<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
+
+/// Runs one function of a fresh instance within the bounds of the binding, or within `at_most` if that is less.
+pub(crate) async fn run<T: Send>(
+    release: &Release,
+    bound: &Arc<Bound>,
+    at_most: Option<Duration>,
+    function: impl for<'a> FnOnce(&'a v1_0::Guest, &'a mut Store<CallState>) -> GuestResult<'a, T> + Send,
+) -> Called<T> {
+    let release = release.inner();
+    let sandbox = &release.sandbox;
+    let limit = at_most.map_or(bound.deadline, |at_most| at_most.min(bound.deadline));
+    let asked = Instant::now();
+    let Ok(Ok(permit)) = tokio::time::timeout(limit, sandbox.admission.acquire()).await else {
+        return Called::failed(CallError::Busy { waited: limit });
+    };
+    let started = Instant::now();
+    tracing::trace!(waited = ?started - asked, connection = %bound.binding.connection, "a call is let in");
+    let meter = Arc::new(Meter::default());
+    let log = Arc::new(LogSink::new(Arc::clone(&bound.binding.observer)));
+    let state = CallState {
+        caller: Caller {
+            bound: Arc::clone(bound),
+            meter: Arc::clone(&meter),
+            log: Arc::clone(&log),
+            started,
+            deadline: started + limit,
+        },
+        memory: MemoryLimiter::new(bound.memory_limit, Arc::clone(&meter.memory)),
+        wasi: wasi::context(&log),
+        table: {
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(MAX_RESOURCES);
+            table
+        },
+    };
+    let body = async {
+        let mut store = Store::new(&sandbox.engine, state);
+        bound_store(&mut store, Arc::clone(&meter), bound.memory_limit);
+        function(&release.guest, &mut store).await
+    };
+    // Epochs stop a guest that computes, and they tell where it was. This one is for a guest that waits, so it comes a little later.
+    let grace = sandbox.tick * 5;
+    let ended = AssertUnwindSafe(tokio::time::timeout(limit + grace, Box::pin(body)))
+        .catch_unwind()
+        .await;
+    drop(permit);
+    log.finish();
+    let result = match ended {
+        Ok(Ok(Ok(answer))) => answer.map_err(CallError::Plugin),
+        Ok(Ok(Err(error))) => Err(classify(&error, &meter.memory, limit, bound.memory_limit)),
+        Ok(Err(_elapsed)) => Err(CallError::Deadline {
+            limit,
+            backtrace: Vec::new(),
+        }),
+        Err(panic) => Err(CallError::Host {
+            message: panic_text(&*panic),
+        }),
+    };
+    Called {
+        result,
+        usage: meter.usage(started),
+    }
+}
+
+fn bound_store(store: &mut Store<CallState>, meter: Arc<Meter>, memory_limit: usize) {
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(memory_limit.max(MIN_HOSTCALL_FUEL));
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |state| {
+        meter.ticks.fetch_add(1, Ordering::Relaxed);
+        Ok(if Instant::now() >= state.data().caller.deadline {
+            UpdateDeadline::Interrupt
+        } else {
+            UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+        })
+    });
+}
+
+fn classify(
+    error: &wasmtime::Error,
+    memory: &MemoryMeter,
+    limit: Duration,
+    memory_limit: usize,
+) -> CallError {
+    let backtrace = backtrace_of(error);
+    let trap = error.downcast_ref::<Trap>();
+    match trap {
+        Some(Trap::Interrupt) => return CallError::Deadline { limit, backtrace },
+        Some(Trap::StackOverflow) => return CallError::StackOverflow { backtrace },
+        _ => {}
+    }
+    if error.downcast_ref::<DeadlinePassed>().is_some() {
+        return CallError::Deadline { limit, backtrace };
+    }
+    // Runtimes abort in their own ways when an allocation fails, so what came after the refusal is put down to it.
+    if memory.refused() {
+        return CallError::OutOfMemory {
+            limit_bytes: u64::try_from(memory_limit).unwrap_or(u64::MAX),
+            backtrace,
+        };
+    }
+    if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
+        return CallError::Trap {
+            message: format!("it ended its own process with status {status}"),
+            backtrace,
+        };
+    }
+    let message = match trap {
+        Some(trap) => trap.to_string(),
+        // The first link of the chain is the backtrace, which has its own place.
+        None => error
+            .chain()
+            .map(ToString::to_string)
+            .filter(|text| !text.starts_with("error while executing at wasm backtrace"))
+            .collect::<Vec<_>>()
+            .join(": "),
+    };
+    CallError::Trap { message, backtrace }
+}
+
+fn backtrace_of(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let frames = backtrace.frames().iter();
+    frames
+        .map(|frame| {
+            let module = frame.module().name().unwrap_or("<module>");
+            match frame.func_name() {
+                Some(name) => format!("{module}!{:#}", rustc_demangle::demangle(name)),
+                None => format!("{module}!<function {}>", frame.func_index()),
+            }
+        })
+        .collect()
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned());
+    tracing::error!(panic = text, "host code panicked during a call to a plugin");
+    format!("its own code panicked: {text}")
+}

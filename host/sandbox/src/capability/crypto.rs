@@ -1,0 +1,144 @@
+//! Hashes, and HMACs (RFC 2104) with secrets that guests name and never see.
+
+use std::collections::BTreeSet;
+
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use stecker_model::{ErrorCode, PluginError};
+use stecker_registry::{Manifest, manifest::CredentialKind};
+
+use crate::{
+    binding::{Denial, Secret},
+    call::Caller,
+    capability::http::denied,
+};
+
+/// SHA-1 is here because vendors still sign with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Sha1,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// The credentials that may be used for this. A key for an API must not be: a guest could choose what to sign with it.
+pub(crate) fn secrets_of(manifest: &Manifest) -> BTreeSet<String> {
+    let credentials = manifest.credentials.iter();
+    credentials
+        .filter(|(_, credential)| credential.kind == CredentialKind::HmacSecret)
+        .map(|(name, _)| name.to_string())
+        .collect()
+}
+
+pub(crate) fn hash(algorithm: Algorithm, data: &[u8]) -> Vec<u8> {
+    match algorithm {
+        Algorithm::Sha1 => Sha1::digest(data).to_vec(),
+        Algorithm::Sha256 => Sha256::digest(data).to_vec(),
+        Algorithm::Sha384 => Sha384::digest(data).to_vec(),
+        Algorithm::Sha512 => Sha512::digest(data).to_vec(),
+    }
+}
+
+pub(crate) fn sign(
+    caller: &Caller,
+    secret: &str,
+    algorithm: Algorithm,
+    data: &[u8],
+) -> Result<Vec<u8>, PluginError> {
+    let secret = secret_of(caller, secret)?;
+    Ok(tag(algorithm, secret.expose().as_bytes(), data))
+}
+
+pub(crate) fn verify(
+    caller: &Caller,
+    secret: &str,
+    algorithm: Algorithm,
+    data: &[u8],
+    given: &[u8],
+) -> Result<bool, PluginError> {
+    let secret = secret_of(caller, secret)?;
+    Ok(is_tag(algorithm, secret.expose().as_bytes(), data, given))
+}
+
+fn mac<M: Mac + hmac::digest::KeyInit>(key: &[u8], data: &[u8]) -> M {
+    let mut mac =
+        <M as Mac>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    mac.update(data);
+    mac
+}
+
+fn tag(algorithm: Algorithm, key: &[u8], data: &[u8]) -> Vec<u8> {
+    match algorithm {
+        Algorithm::Sha1 => mac::<Hmac<Sha1>>(key, data).finalize().into_bytes().to_vec(),
+        Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, data).finalize().into_bytes().to_vec(),
+        Algorithm::Sha384 => mac::<Hmac<Sha384>>(key, data).finalize().into_bytes().to_vec(),
+        Algorithm::Sha512 => mac::<Hmac<Sha512>>(key, data).finalize().into_bytes().to_vec(),
+    }
+}
+
+fn is_tag(algorithm: Algorithm, key: &[u8], data: &[u8], given: &[u8]) -> bool {
+    match algorithm {
+        Algorithm::Sha1 => mac::<Hmac<Sha1>>(key, data).verify_slice(given),
+        Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, data).verify_slice(given),
+        Algorithm::Sha384 => mac::<Hmac<Sha384>>(key, data).verify_slice(given),
+        Algorithm::Sha512 => mac::<Hmac<Sha512>>(key, data).verify_slice(given),
+    }
+    .is_ok()
+}
+
+fn secret_of(caller: &Caller, name: &str) -> Result<Secret, PluginError> {
+    let bound = &caller.bound;
+    if !bound.hmac_secrets.contains(name) {
+        return Err(denied(
+            &*bound.binding.observer,
+            Denial {
+                rule: "crypto.secret".to_owned(),
+                layer: "manifest".to_owned(),
+                asked: format!("signing with the secret `{}`", name.escape_debug()),
+                smallest_grant: "[credentials.webhook]  # the name that the code uses\nkind = \"hmac-secret\"\ndescription = \"Where the \
+                                 operator finds it\""
+                    .to_owned(),
+            },
+        ));
+    }
+    bound
+        .binding
+        .credentials
+        .secret(name)
+        .map_err(|error| PluginError::new(ErrorCode::Auth, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231 (test case 2), RFC 2202 (test case 2) and FIPS 180 examples.
+    #[test]
+    fn known_answers() {
+        let (key, data) = (b"Jefe".as_slice(), b"what do ya want for nothing?".as_slice());
+        for (algorithm, expected) in [
+            (Algorithm::Sha1, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
+            (
+                Algorithm::Sha256,
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+        ] {
+            let tag = tag(algorithm, key, data);
+            assert_eq!(hex::encode(&tag), expected);
+            assert!(is_tag(algorithm, key, data, &tag));
+            assert!(!is_tag(algorithm, key, b"something else", &tag));
+            assert!(
+                !is_tag(algorithm, key, data, tag.split_at(8).0),
+                "a shortened tag is no tag"
+            );
+        }
+        assert_eq!(
+            hex::encode(hash(Algorithm::Sha256, b"abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(hash(Algorithm::Sha384, b"abc").len(), 48);
+        assert_eq!(hash(Algorithm::Sha512, b"abc").len(), 64);
+    }
+}

@@ -1,0 +1,71 @@
+//! Requests to other systems: the guest's side of `egress`.
+
+use futures_util::{StreamExt as _, stream};
+use stecker_model::{ErrorCode, PluginError};
+
+use crate::{
+    binding::{Denial, Observer},
+    call::Caller,
+    egress::{Exchange, HttpRequest, HttpResponse, ResponseBudget},
+};
+
+/// In one `send-many`.
+const MAX_REQUESTS: usize = 256;
+/// Of one `send-many`, at the same time.
+const IN_FLIGHT: usize = 8;
+
+pub(crate) async fn send(caller: &Caller, request: HttpRequest) -> Result<HttpResponse, PluginError> {
+    let budget = ResponseBudget::for_guest(caller.bound.memory_limit);
+    send_within(caller, request, &budget).await
+}
+
+/// All together have the room for answers that one has alone: they end up in the same guest's memory.
+pub(crate) async fn send_many(
+    caller: &Caller,
+    requests: Vec<HttpRequest>,
+) -> Vec<Result<HttpResponse, PluginError>> {
+    let budget = &ResponseBudget::for_guest(caller.bound.memory_limit);
+    stream::iter(requests.into_iter().enumerate())
+        .map(|(i, request)| async move {
+            if i >= MAX_REQUESTS {
+                return Err(PluginError::new(
+                    ErrorCode::Unsupported,
+                    format!("`send-many` takes {MAX_REQUESTS} requests; this one was not sent"),
+                )
+                .with_detail("sent", "no"));
+            }
+            send_within(caller, request, budget).await
+        })
+        .buffered(IN_FLIGHT)
+        .collect()
+        .await
+}
+
+async fn send_within(
+    caller: &Caller,
+    request: HttpRequest,
+    budget: &ResponseBudget,
+) -> Result<HttpResponse, PluginError> {
+    let binding = &caller.bound.binding;
+    let exchange = Exchange {
+        remaining: caller.remaining(),
+        budget,
+        meter: &caller.meter,
+        credentials: &*binding.credentials,
+    };
+    match caller.bound.egress.send(request, exchange).await {
+        Ok(response) => Ok(response),
+        Err(crate::egress::Failure::Denied(denial)) => Err(denied(&*binding.observer, *denial)),
+        Err(crate::egress::Failure::Error(error)) => Err(error),
+    }
+}
+
+/// Tells the operator, and makes the error that the guest gets.
+pub(crate) fn denied(observer: &dyn Observer, denial: Denial) -> PluginError {
+    observer.denied(&denial);
+    let message = denial.to_string();
+    PluginError::new(ErrorCode::Denied, message)
+        .with_detail("rule", denial.rule)
+        .with_detail("layer", denial.layer)
+        .with_detail("sent", "no")
+}

@@ -1,0 +1,208 @@
+//! Lines that guests write, through the contract or to the standard output of WASI: capped per call, the rest counted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::binding::{LogLevel, Observer};
+
+/// Per call, both kinds together.
+const MAX_LINES: u32 = 200;
+/// Of one line, with its fields.
+const MAX_BYTES: usize = 8 << 10;
+
+pub(crate) struct LogSink {
+    observer: Arc<dyn Observer>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lines: u32,
+    surplus: u32,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Which of the two outputs of WASI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    Stdout,
+    Stderr,
+}
+
+impl Output {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    const fn level(self) -> LogLevel {
+        match self {
+            Self::Stdout => LogLevel::Info,
+            Self::Stderr => LogLevel::Warn,
+        }
+    }
+}
+
+impl LogSink {
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self {
+            observer,
+            state: Mutex::default(),
+        }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes one line off what the call may still write.
+    fn admit(&self) -> bool {
+        self.with(|state| {
+            let admitted = state.lines < MAX_LINES;
+            if admitted {
+                state.lines += 1;
+            } else {
+                state.surplus = state.surplus.saturating_add(1);
+            }
+            admitted
+        })
+    }
+
+    pub(crate) fn write(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
+        if !self.admit() {
+            return;
+        }
+        let message = cut(message, MAX_BYTES);
+        let mut room = MAX_BYTES - message.len().min(MAX_BYTES);
+        let fitting = fields
+            .iter()
+            .take_while(|(key, value)| {
+                let fits = key.len() + value.len() <= room;
+                room = room.saturating_sub(key.len() + value.len());
+                fits
+            })
+            .count();
+        self.observer.log(level, &message, fields.split_at(fitting).0);
+    }
+
+    /// Bytes of WASI's outputs; a line ends with a line feed, or where it gets too long.
+    pub(crate) fn output(&self, output: Output, bytes: &[u8]) {
+        let lines: Vec<Vec<u8>> = self.with(|state| {
+            let pending = match output {
+                Output::Stdout => &mut state.stdout,
+                Output::Stderr => &mut state.stderr,
+            };
+            let mut lines = Vec::new();
+            for byte in bytes {
+                if *byte == b'\n' {
+                    lines.push(std::mem::take(pending));
+                } else {
+                    pending.push(*byte);
+                    if pending.len() >= MAX_BYTES {
+                        lines.push(std::mem::take(pending));
+                    }
+                }
+            }
+            lines
+        });
+        for line in lines {
+            self.line(output, &line);
+        }
+    }
+
+    fn line(&self, output: Output, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let fields = [("output".to_owned(), output.name().to_owned())];
+        self.write(output.level(), line.trim_end_matches('\r'), &fields);
+    }
+
+    /// At the end of the call: lines without an end, and how much was left out.
+    pub(crate) fn finish(&self) {
+        let pending = self.with(|state| {
+            [
+                (Output::Stdout, std::mem::take(&mut state.stdout)),
+                (Output::Stderr, std::mem::take(&mut state.stderr)),
+            ]
+        });
+        for (output, line) in pending.into_iter().filter(|(_, line)| !line.is_empty()) {
+            self.line(output, &line);
+        }
+        let surplus = self.with(|state| std::mem::take(&mut state.surplus));
+        if surplus > 0 {
+            self.observer.log(
+                LogLevel::Warn,
+                &format!("{surplus} more lines of this call were left out; a call may write {MAX_LINES}"),
+                &[],
+            );
+        }
+    }
+}
+
+fn cut(text: &str, max: usize) -> std::borrow::Cow<'_, str> {
+    if text.len() <= max {
+        return text.into();
+    }
+    let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let (kept, rest) = text.split_at(end);
+    format!("{kept}… ({} bytes more)", rest.len()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binding::Denial;
+
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<(LogLevel, String)>>);
+
+    impl Observer for Lines {
+        fn log(&self, level: LogLevel, message: &str, _: &[(String, String)]) {
+            self.0.lock().unwrap().push((level, message.to_owned()));
+        }
+        fn denied(&self, _: &Denial) {}
+    }
+
+    #[test]
+    fn lines_are_capped_and_the_rest_is_counted() {
+        let lines = Arc::new(Lines::default());
+        let sink = LogSink::new(Arc::clone(&lines) as _);
+        for i in 0..250 {
+            sink.write(LogLevel::Info, &i.to_string(), &[]);
+        }
+        sink.finish();
+        let lines = lines.0.lock().unwrap();
+        assert_eq!(lines.len(), 201);
+        assert!(lines[200].1.starts_with("50 more lines"), "{:?}", lines[200]);
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        let lines = Arc::new(Lines::default());
+        let sink = LogSink::new(Arc::clone(&lines) as _);
+        sink.write(LogLevel::Info, &"ä".repeat(MAX_BYTES), &[]);
+        let text = &lines.0.lock().unwrap()[0].1;
+        assert!(
+            text.len() < MAX_BYTES + 64 && text.ends_with("(8192 bytes more)"),
+            "{}",
+            text.len()
+        );
+    }
+
+    #[test]
+    fn outputs_become_lines() {
+        let lines = Arc::new(Lines::default());
+        let sink = LogSink::new(Arc::clone(&lines) as _);
+        sink.output(Output::Stdout, b"one\r\ntw");
+        sink.output(Output::Stderr, b"oops\n");
+        sink.output(Output::Stdout, b"o");
+        sink.finish();
+        let expected = [
+            (LogLevel::Info, "one".to_owned()),
+            (LogLevel::Warn, "oops".to_owned()),
+            (LogLevel::Info, "two".to_owned()),
+        ];
+        assert_eq!(*lines.0.lock().unwrap(), expected);
+    }
+}

@@ -1,0 +1,117 @@
+//! What guests of this version import, handed on to the capabilities.
+
+use super::bindings::stecker::plugin::{clock, crypto, http, log, random, storage, types};
+use crate::{
+    call::CallState,
+    capability::{self, crypto::Algorithm},
+};
+
+type Fallible<T> = wasmtime::Result<Result<T, types::Error>>;
+
+impl types::Host for CallState {}
+
+impl http::Host for CallState {
+    async fn send(&mut self, request: http::Request) -> Fallible<http::Response> {
+        let answer = capability::http::send(&self.caller, request.into()).await;
+        Ok(answer.map(Into::into).map_err(Into::into))
+    }
+
+    async fn send_many(
+        &mut self,
+        requests: Vec<http::Request>,
+    ) -> wasmtime::Result<Vec<Result<http::Response, types::Error>>> {
+        let answers = capability::http::send_many(&self.caller, super::convert::all(requests)).await;
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.map(Into::into).map_err(Into::into))
+            .collect())
+    }
+}
+
+impl storage::Host for CallState {
+    async fn get(&mut self, key: String) -> Fallible<Option<storage::Entry>> {
+        let answer = capability::storage::get(&self.caller, &key).await?;
+        Ok(answer.map(|entry| entry.map(Into::into)).map_err(Into::into))
+    }
+
+    async fn put(&mut self, key: String, value: Vec<u8>, condition: storage::Condition) -> Fallible<u64> {
+        let answer = capability::storage::put(&self.caller, &key, value, condition.into()).await?;
+        Ok(answer.map_err(Into::into))
+    }
+
+    async fn delete(&mut self, key: String, condition: storage::Condition) -> Fallible<bool> {
+        let answer = capability::storage::delete(&self.caller, &key, condition.into()).await?;
+        Ok(answer.map_err(Into::into))
+    }
+
+    async fn list_keys(
+        &mut self,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Fallible<Vec<String>> {
+        let answer = capability::storage::list_keys(&self.caller, &prefix, after.as_deref(), limit).await?;
+        Ok(answer.map_err(Into::into))
+    }
+}
+
+impl From<crypto::Digest> for Algorithm {
+    fn from(digest: crypto::Digest) -> Self {
+        match digest {
+            crypto::Digest::Sha1 => Self::Sha1,
+            crypto::Digest::Sha256 => Self::Sha256,
+            crypto::Digest::Sha384 => Self::Sha384,
+            crypto::Digest::Sha512 => Self::Sha512,
+        }
+    }
+}
+
+impl crypto::Host for CallState {
+    fn hash(&mut self, algorithm: crypto::Digest, data: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        Ok(capability::crypto::hash(algorithm.into(), &data))
+    }
+
+    fn hmac_sign(&mut self, secret: String, algorithm: crypto::Digest, data: Vec<u8>) -> Fallible<Vec<u8>> {
+        let tag = capability::crypto::sign(&self.caller, &secret, algorithm.into(), &data);
+        Ok(tag.map_err(Into::into))
+    }
+
+    fn hmac_verify(
+        &mut self,
+        secret: String,
+        algorithm: crypto::Digest,
+        data: Vec<u8>,
+        tag: Vec<u8>,
+    ) -> Fallible<bool> {
+        let genuine = capability::crypto::verify(&self.caller, &secret, algorithm.into(), &data, &tag);
+        Ok(genuine.map_err(Into::into))
+    }
+}
+
+impl log::Host for CallState {
+    fn write(
+        &mut self,
+        level: log::Level,
+        message: String,
+        fields: types::Attributes,
+    ) -> wasmtime::Result<()> {
+        self.caller.log.write(level.into(), &message, &fields);
+        Ok(())
+    }
+}
+
+impl clock::Host for CallState {
+    fn now(&mut self) -> wasmtime::Result<types::Timestamp> {
+        Ok(capability::clock::now())
+    }
+
+    fn monotonic_ms(&mut self) -> wasmtime::Result<u64> {
+        Ok(capability::clock::monotonic_ms(self.caller.started))
+    }
+}
+
+impl random::Host for CallState {
+    fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
+        capability::random::bytes(len)
+    }
+}

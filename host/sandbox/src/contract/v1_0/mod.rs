@@ -1,0 +1,228 @@
+//! Contract 1.0: what is linked for it, which roles a release has in it, and how they are called.
+
+#![expect(
+    clippy::ptr_arg,
+    reason = "the generated functions take texts that the WIT calls `json` as `&String`"
+)]
+
+mod convert;
+mod imports;
+
+use std::collections::BTreeSet;
+
+use stecker_model::{
+    Finding, LookupItem, Outcome, Page, PluginError, Probe, RawRequest, ReadRequest, Received, Record,
+    Transformed, WriteItem,
+};
+use stecker_registry::Role;
+use wasmtime::{
+    Store,
+    component::{HasSelf, Instance, InstancePre, Linker},
+};
+
+use crate::{call::CallState, session::Subscription};
+use bindings::exports::stecker::plugin as exports;
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/1.0.0",
+        world: "all-roles",
+        imports: {
+            "stecker:plugin/http": async | trappable,
+            "stecker:plugin/storage": async | trappable,
+            default: trappable,
+        },
+        exports: { default: async },
+    });
+}
+
+pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    bindings::AllRoles::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
+
+/// A release of this contract: ready to instantiate, with its functions looked up.
+pub(crate) struct Guest {
+    pre: InstancePre<CallState>,
+    meta: exports::meta::GuestIndices,
+    connection: Option<exports::connection::GuestIndices>,
+    source: Option<exports::source::GuestIndices>,
+    destination: Option<exports::destination::GuestIndices>,
+    webhook: Option<exports::webhook::GuestIndices>,
+    transform: Option<exports::transform::GuestIndices>,
+}
+
+/// Checked by the session before it calls; here for the case that it did not.
+fn role<T>(indices: Option<&T>, role: Role) -> wasmtime::Result<&T> {
+    indices.ok_or_else(|| wasmtime::format_err!("the plugin does not export the role `{role}`"))
+}
+
+type Answer<T> = wasmtime::Result<Result<T, PluginError>>;
+
+impl Guest {
+    pub(crate) fn new(pre: InstancePre<CallState>, roles: &BTreeSet<Role>) -> wasmtime::Result<Self> {
+        fn probe<T>(
+            roles: &BTreeSet<Role>,
+            role: Role,
+            new: impl FnOnce() -> wasmtime::Result<T>,
+        ) -> wasmtime::Result<Option<T>> {
+            roles.contains(&role).then(new).transpose()
+        }
+        Ok(Self {
+            meta: exports::meta::GuestIndices::new(&pre)?,
+            connection: probe(roles, Role::Connection, || {
+                exports::connection::GuestIndices::new(&pre)
+            })?,
+            source: probe(roles, Role::Source, || exports::source::GuestIndices::new(&pre))?,
+            destination: probe(roles, Role::Destination, || {
+                exports::destination::GuestIndices::new(&pre)
+            })?,
+            webhook: probe(roles, Role::Webhook, || exports::webhook::GuestIndices::new(&pre))?,
+            transform: probe(roles, Role::Transform, || {
+                exports::transform::GuestIndices::new(&pre)
+            })?,
+            pre,
+        })
+    }
+
+    async fn instance(&self, store: &mut Store<CallState>) -> wasmtime::Result<Instance> {
+        self.pre.instantiate_async(store).await
+    }
+
+    pub(crate) async fn describe(&self, store: &mut Store<CallState>) -> Answer<String> {
+        let instance = self.instance(store).await?;
+        let guest = self.meta.load(&mut *store, &instance)?;
+        guest.call_describe(store).await.map(Ok)
+    }
+
+    pub(crate) async fn check(&self, store: &mut Store<CallState>, config: &String) -> Answer<Vec<Probe>> {
+        let indices = role(self.connection.as_ref(), Role::Connection)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let answer = guest.call_check(store, config).await?;
+        Ok(answer.map(convert::all).map_err(Into::into))
+    }
+
+    pub(crate) async fn discover(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+    ) -> Answer<Vec<crate::check::RawStreamInfo>> {
+        let indices = role(self.connection.as_ref(), Role::Connection)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let answer = guest.call_discover(store, config).await?;
+        Ok(answer.map(convert::all).map_err(Into::into))
+    }
+
+    pub(crate) async fn read(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        request: ReadRequest,
+    ) -> Answer<Page> {
+        let indices = role(self.source.as_ref(), Role::Source)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let answer = guest.call_read(store, config, &request.into()).await?;
+        Ok(answer.map(Into::into).map_err(Into::into))
+    }
+
+    pub(crate) async fn acknowledge(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        stream: &str,
+        cursor: &String,
+    ) -> Answer<()> {
+        let indices = role(self.source.as_ref(), Role::Source)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let answer = guest.call_acknowledge(store, config, stream, cursor).await?;
+        Ok(answer.map_err(Into::into))
+    }
+
+    pub(crate) async fn write(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        stream: &str,
+        batch: Vec<WriteItem>,
+    ) -> Answer<Vec<Outcome>> {
+        let indices = role(self.destination.as_ref(), Role::Destination)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let batch: Vec<_> = convert::all(batch);
+        let answer = guest.call_write(store, config, stream, &batch).await?;
+        Ok(answer.map(convert::all).map_err(Into::into))
+    }
+
+    pub(crate) async fn lookup(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        stream: &str,
+        items: Vec<LookupItem>,
+    ) -> Answer<Vec<Finding>> {
+        let indices = role(self.destination.as_ref(), Role::Destination)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let items: Vec<_> = convert::all(items);
+        let answer = guest.call_lookup(store, config, stream, &items).await?;
+        Ok(answer.map(convert::all).map_err(Into::into))
+    }
+
+    pub(crate) async fn receive(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        request: RawRequest,
+    ) -> Answer<Received> {
+        let indices = role(self.webhook.as_ref(), Role::Webhook)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let answer = guest.call_receive(store, config, &request.into()).await?;
+        Ok(answer.map(Into::into).map_err(Into::into))
+    }
+
+    pub(crate) async fn subscribe(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        url: &str,
+        topics: &[String],
+    ) -> Answer<Vec<Subscription>> {
+        let indices = role(self.webhook.as_ref(), Role::Webhook)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let answer = guest.call_subscribe(store, config, url, topics).await?;
+        Ok(answer.map(convert::all).map_err(Into::into))
+    }
+
+    pub(crate) async fn unsubscribe(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        subscriptions: Vec<Subscription>,
+    ) -> Answer<()> {
+        let indices = role(self.webhook.as_ref(), Role::Webhook)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let subscriptions: Vec<_> = convert::all(subscriptions);
+        let answer = guest.call_unsubscribe(store, config, &subscriptions).await?;
+        Ok(answer.map_err(Into::into))
+    }
+
+    pub(crate) async fn apply(
+        &self,
+        store: &mut Store<CallState>,
+        config: &String,
+        batch: Vec<Record>,
+    ) -> Answer<Vec<Transformed>> {
+        let indices = role(self.transform.as_ref(), Role::Transform)?;
+        let instance = self.instance(store).await?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let batch: Vec<_> = convert::all(batch);
+        let answer = guest.call_apply(store, config, &batch).await?;
+        Ok(answer.map(convert::all).map_err(Into::into))
+    }
+}

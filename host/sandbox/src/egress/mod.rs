@@ -1,0 +1,199 @@
+//! The way out: one path, one policy.
+//!
+//! - [`policy`]: whether a request may go where it wants to go. Pure.
+//! - [`headers`]: which headers a guest may set. Pure.
+//! - [`credential`]: puts secrets into requests, after the policy said yes.
+//! - [`scrub`]: takes secrets out of answers.
+//! - [`client`]: sends. Decides nothing.
+//!
+//! What decides by resolved addresses (pinning, private ranges) belongs into `policy`, and its resolver into `client`.
+
+mod client;
+mod credential;
+mod headers;
+mod policy;
+mod scrub;
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use stecker_model::{ErrorCode, PluginError};
+use stecker_registry::Manifest;
+
+use crate::{
+    binding::{Binding, Credentials, Denial},
+    call::Meter,
+    error::BindError,
+};
+use client::Client;
+use credential::CredentialUses;
+use policy::Policy;
+
+/// The largest answer that is handed to a guest, after decompression.
+const MAX_BODY: usize = 32 << 20;
+/// For one exchange, whatever the guest asks for.
+const MAX_TIME: Duration = Duration::from_secs(120);
+/// Names the header that carries the idempotency key, in `options`.
+const IDEMPOTENCY_HEADER_OPTION: &str = "idempotency-header";
+const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+
+/// A request as a guest makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct HttpRequest {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) credential: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) timeout_ms: Option<u32>,
+    pub(crate) options: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpResponse {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Denied(Box<Denial>),
+    Error(PluginError),
+}
+
+impl From<Denial> for Failure {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(Box::new(denial))
+    }
+}
+
+impl From<PluginError> for Failure {
+    fn from(error: PluginError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The request never left.
+fn not_sent(code: ErrorCode, message: impl Into<String>) -> PluginError {
+    PluginError::new(code, message).with_detail("sent", "no")
+}
+
+/// The request may have been acted on.
+fn maybe_sent(code: ErrorCode, message: impl Into<String>) -> PluginError {
+    PluginError::new(code, message).with_detail("sent", "maybe")
+}
+
+/// Room for answers, shared by the requests of one call of the guest.
+#[derive(Debug)]
+pub(crate) struct ResponseBudget {
+    left: AtomicUsize,
+    max: usize,
+}
+
+impl ResponseBudget {
+    /// An answer that does not fit into the guest's memory would only kill it.
+    pub(crate) fn for_guest(memory: usize) -> Self {
+        Self::of(MAX_BODY.min(memory))
+    }
+
+    fn of(max: usize) -> Self {
+        Self {
+            left: AtomicUsize::new(max),
+            max,
+        }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.left
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
+            .is_ok()
+    }
+}
+
+/// What comes from the call that a request is part of.
+#[derive(Clone, Copy)]
+pub(crate) struct Exchange<'a> {
+    pub(crate) remaining: Duration,
+    pub(crate) budget: &'a ResponseBudget,
+    pub(crate) meter: &'a Meter,
+    pub(crate) credentials: &'a dyn Credentials,
+}
+
+/// The way out of one connection: its policy, its credentials, its pool of connections.
+#[derive(Debug)]
+pub(crate) struct Egress {
+    policy: Policy,
+    credentials: CredentialUses,
+    client: Client,
+}
+
+impl Egress {
+    pub(crate) fn new(
+        manifest: &Manifest,
+        config: &serde_json::Value,
+        binding: &Binding,
+    ) -> Result<Self, BindError> {
+        let unusable = |message: String| BindError::Grant { message };
+        let asked = manifest
+            .capabilities
+            .as_grants(config)
+            .map_err(|error| unusable(error.to_string()))?;
+        Ok(Self {
+            policy: Policy::new(&asked, &binding.grants).map_err(|error| unusable(error.to_string()))?,
+            credentials: CredentialUses::new(manifest, config).map_err(unusable)?,
+            client: Client::default(),
+        })
+    }
+
+    pub(crate) async fn send(
+        &self,
+        request: HttpRequest,
+        exchange: Exchange<'_>,
+    ) -> Result<HttpResponse, Failure> {
+        let url = policy::parse(&request.url)?;
+        let method = policy::parse_method(&request.method)?;
+        self.policy.decide(&method, &url)?;
+        let mut outgoing = headers::of_guest(&request.headers)?;
+        if let Some(key) = &request.idempotency_key {
+            let options = request.options.iter();
+            let header = options
+                .rev()
+                .find(|(name, _)| name == IDEMPOTENCY_HEADER_OPTION)
+                .map_or(IDEMPOTENCY_HEADER, |(_, header)| header.as_str());
+            headers::set_idempotency_key(&mut outgoing, header, key)?;
+        }
+        let secret = match &request.credential {
+            None => None,
+            Some(name) => Some(
+                self.credentials
+                    .inject(name, &url, &mut outgoing, exchange.credentials)?,
+            ),
+        };
+        let wish = request
+            .timeout_ms
+            .map_or(MAX_TIME, |ms| Duration::from_millis(ms.into()));
+        let outgoing = client::Outgoing {
+            method,
+            url,
+            headers: outgoing,
+            body: request.body,
+            timeout: wish.min(MAX_TIME).min(exchange.remaining),
+        };
+        let answer = self.client.send(outgoing, exchange.budget, exchange.meter).await;
+        match (answer, secret) {
+            (Ok(response), Some(secret)) => Ok(scrub::response(response, &secret)),
+            (Ok(response), None) => Ok(response),
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

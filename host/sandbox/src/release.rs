@@ -1,0 +1,133 @@
+//! A compiled plugin, linked and ready to be instantiated.
+
+use std::{fmt, sync::Arc};
+
+use stecker_model::{Digest, Limits};
+use stecker_registry::{Inspection, Role};
+use tokio::sync::OnceCell;
+
+use crate::{
+    binding::{Binding, NoCredentials, NoStorage, TracingObserver},
+    call::{self, Bound},
+    check,
+    contract::v1_0,
+    error::{BindError, CallError},
+    sandbox::SandboxInner,
+    session::Session,
+};
+
+/// A plugin that was checked, compiled and linked. Cheap to clone.
+#[derive(Clone)]
+pub struct Release {
+    inner: Arc<ReleaseInner>,
+}
+
+pub(crate) struct ReleaseInner {
+    pub(crate) sandbox: Arc<SandboxInner>,
+    pub(crate) inspection: Inspection,
+    pub(crate) guest: v1_0::Guest,
+    from_cache: bool,
+    description: OnceCell<serde_json::Value>,
+}
+
+impl ReleaseInner {
+    pub(crate) fn new(
+        sandbox: Arc<SandboxInner>,
+        inspection: Inspection,
+        guest: v1_0::Guest,
+        from_cache: bool,
+    ) -> Self {
+        Self {
+            sandbox,
+            inspection,
+            guest,
+            from_cache,
+            description: OnceCell::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Release")
+            .field("name", &self.inner.inspection.manifest.name)
+            .field("version", &self.inner.inspection.manifest.version)
+            .field("digest", &self.inner.inspection.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Release {
+    pub(crate) fn from_inner(inner: Arc<ReleaseInner>) -> Self {
+        Self { inner }
+    }
+
+    pub(crate) fn inner(&self) -> &ReleaseInner {
+        &self.inner
+    }
+
+    /// The digest of its bytes.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.inner.inspection.digest
+    }
+
+    /// Manifest, roles and imports.
+    #[must_use]
+    pub fn inspection(&self) -> &Inspection {
+        &self.inner.inspection
+    }
+
+    /// Whether the plugin has a role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.inner.inspection.roles.contains(&role)
+    }
+
+    /// Whether its machine code came from the cache on disk.
+    #[must_use]
+    pub fn from_cache(&self) -> bool {
+        self.inner.from_cache
+    }
+
+    /// What the plugin says of itself (`meta.describe`), a JSON object. Asked once, without any grant; a failure is not kept.
+    ///
+    /// # Errors
+    /// [`CallError`], also if the answer is not a JSON object of at most 1 MiB.
+    pub async fn describe(&self) -> Result<serde_json::Value, CallError> {
+        let described = self.inner.description.get_or_try_init(|| async {
+            let bound = Bound::new(self, nobody()).map_err(|error| CallError::Host {
+                message: error.to_string(),
+            })?;
+            let called = call::run(self, &Arc::new(bound), None, |guest, store| {
+                Box::pin(guest.describe(store))
+            })
+            .await;
+            called.result.and_then(|json| check::description(&json))
+        });
+        described.await.cloned()
+    }
+
+    /// Puts a connection and this release together. Compiles the policy; calls nothing.
+    ///
+    /// # Errors
+    /// [`BindError`] if configuration, grants or limits cannot be used.
+    pub fn bind(&self, binding: Binding) -> Result<Session, BindError> {
+        Ok(Session::new(self.clone(), Bound::new(self, binding)?))
+    }
+}
+
+/// For calls on nobody's behalf: no configuration, no grants.
+fn nobody() -> Binding {
+    let name = stecker_model::Name::default_tenant();
+    Binding {
+        tenant: name.clone(),
+        connection: name,
+        config: "{}".to_owned(),
+        grants: stecker_model::Grants::default(),
+        limits: Limits::default(),
+        credentials: Arc::new(NoCredentials),
+        storage: Arc::new(NoStorage),
+        observer: Arc::new(TracingObserver),
+    }
+}

@@ -1,0 +1,197 @@
+//! The sandbox itself: what is there once per process.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use stecker_model::Digest;
+use stecker_registry::InspectLimits;
+use tokio::sync::Semaphore;
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
+
+use crate::{
+    aot::AotCache,
+    call::CallState,
+    contract::v1_0,
+    engine::SandboxOptions,
+    error::{LoadError, SandboxError},
+    release::{Release, ReleaseInner},
+};
+
+/// Loads releases and runs calls to them. Cheap to clone; all clones are the same sandbox.
+#[derive(Clone)]
+pub struct Sandbox {
+    inner: Arc<SandboxInner>,
+}
+
+pub(crate) struct SandboxInner {
+    pub(crate) engine: Engine,
+    pub(crate) tick: Duration,
+    /// Stands in front of the pool: who finds no permit waits, instead of failing on an empty pool.
+    pub(crate) admission: Semaphore,
+    pub(crate) max_instances: u32,
+    linker: Linker<CallState>,
+    cache: Option<AotCache>,
+    inspect_limits: InspectLimits,
+    /// One slot per digest, so that a release is compiled once however many ask for it at the same time. Only weak: what nobody uses any
+    /// more gives its memory back.
+    loaded: Mutex<HashMap<Digest, Arc<Slot>>>,
+}
+
+type Slot = tokio::sync::Mutex<Weak<ReleaseInner>>;
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("max_instances", &self.inner.max_instances)
+            .field("tick", &self.inner.tick)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// Starts the engine and its clock, which run until the last clone, release and session of this sandbox is gone.
+    ///
+    /// # Errors
+    /// [`SandboxError`] if an option is out of range, the address space for the pool is not to be had, or the cache cannot be used.
+    pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
+        options.check()?;
+        let SandboxOptions {
+            cache_dir,
+            max_instances,
+            tick,
+            max_component_bytes,
+        } = &options;
+        let engine = options.engine()?;
+        let mut linker = Linker::new(&engine);
+        v1_0::add_to_linker(&mut linker)
+            .and_then(|()| crate::capability::wasi::add_to_linker(&mut linker))
+            .map_err(|error| SandboxError::Engine {
+                instances: *max_instances,
+                message: format!("{error:#}"),
+            })?;
+        let cache = cache_dir
+            .as_deref()
+            .map(|dir| AotCache::open(dir, &engine))
+            .transpose()?;
+        Ok(Self {
+            inner: Arc::new(SandboxInner {
+                engine,
+                tick: *tick,
+                admission: Semaphore::new(usize::try_from(*max_instances).unwrap_or(usize::MAX)),
+                max_instances: *max_instances,
+                linker,
+                cache,
+                inspect_limits: InspectLimits {
+                    max_bytes: *max_component_bytes,
+                    ..InspectLimits::default()
+                },
+                loaded: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Checks, compiles (or takes from the cache) and links a component. The same bytes give the same release, as long as it is in use
+    /// somewhere. Takes seconds for a large plugin that was never seen before, on threads of its own.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with it and what its author can do.
+    pub async fn load(
+        &self,
+        component: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Release, LoadError> {
+        let inner = Arc::clone(&self.inner);
+        // A file beyond the cap is refused before anybody reads it through; `inspect` gives the reason.
+        let too_large = component.as_ref().len() > inner.inspect_limits.max_bytes;
+        if too_large {
+            stecker_registry::inspect_with(component.as_ref(), inner.inspect_limits)?;
+        }
+        let component = Arc::new(component);
+        let bytes = Arc::clone(&component);
+        let digest = blocking(move || stecker_registry::component::digest((*bytes).as_ref())).await?;
+        let slot = self.slot(digest);
+        let mut slot = slot.lock().await;
+        if let Some(release) = slot.upgrade() {
+            return Ok(Release::from_inner(release));
+        }
+        let release = blocking(move || prepare(&inner, (*component).as_ref())).await??;
+        let release = Arc::new(release);
+        *slot = Arc::downgrade(&release);
+        Ok(Release::from_inner(release))
+    }
+
+    fn slot(&self, digest: Digest) -> Arc<Slot> {
+        let mut loaded = self.inner.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody is loading it, or somebody uses it; the rest goes.
+        loaded.retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|release| release.strong_count() > 0)
+        });
+        Arc::clone(loaded.entry(digest).or_default())
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| LoadError::Host {
+            message: error.to_string(),
+        })
+}
+
+fn prepare(sandbox: &Arc<SandboxInner>, bytes: &[u8]) -> Result<ReleaseInner, LoadError> {
+    let inspection = stecker_registry::inspect_with(bytes, sandbox.inspect_limits)?;
+    let (component, from_cache) = compile(sandbox, &inspection.digest, bytes)?;
+    let fits_not = |error: &wasmtime::Error| LoadError::Link {
+        message: format!("{error:#}"),
+    };
+    let pre = match sandbox.linker.instantiate_pre(&component) {
+        Ok(pre) => pre,
+        // Toolchains of other languages import wasi:http even for plugins that never use it. Such a plugin loads; using it is a trap.
+        Err(_) if crate::capability::wasi::imports_unlinked(&inspection.imports) => {
+            let mut linker = sandbox.linker.clone();
+            linker
+                .define_unknown_imports_as_traps(&component)
+                .and_then(|()| linker.instantiate_pre(&component))
+                .map_err(|error| fits_not(&error))?
+        }
+        Err(error) => return Err(fits_not(&error)),
+    };
+    let guest = v1_0::Guest::new(pre, &inspection.roles).map_err(|error| fits_not(&error))?;
+    Ok(ReleaseInner::new(
+        Arc::clone(sandbox),
+        inspection,
+        guest,
+        from_cache,
+    ))
+}
+
+fn compile(sandbox: &SandboxInner, digest: &Digest, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
+    if let Some(code) = sandbox.cache.as_ref().and_then(|cache| cache.load(digest)) {
+        // SAFETY: `AotCache::load` only returns bytes whose MAC proves that this host wrote them with `Component::serialize`, for this
+        // component and an engine of this configuration. They are in memory of our own, so nobody can change them in between.
+        match unsafe { Component::deserialize(&sandbox.engine, &code) } {
+            Ok(component) => return Ok((component, true)),
+            Err(error) => {
+                tracing::warn!(%digest, error = format!("{error:#}"), "a compiled plugin was refused; compiling it again");
+            }
+        }
+    }
+    let component = Component::from_binary(&sandbox.engine, bytes).map_err(|error| LoadError::Compile {
+        message: format!("{error:#}"),
+    })?;
+    if let Some(cache) = &sandbox.cache {
+        match component.serialize() {
+            Ok(code) => cache.store(digest, &code),
+            Err(error) => {
+                tracing::warn!(%digest, error = format!("{error:#}"), "a compiled plugin could not be written out");
+            }
+        }
+    }
+    Ok((component, false))
+}

@@ -1,0 +1,181 @@
+//! A release and a connection together: the functions of the roles, as the host's other parts call them.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use stecker_model::{
+    Attributes, Finding, LookupItem, Name, Outcome, Page, PluginError, Probe, RawRequest, ReadRequest,
+    Received, Record, StreamInfo, Transformed, WriteItem,
+};
+use stecker_registry::Role;
+use wasmtime::Store;
+
+use crate::{
+    call::{self, Bound, CallState, Called},
+    check,
+    contract::v1_0::Guest,
+    error::CallError,
+    release::Release,
+};
+
+/// Calls the roles of a release on behalf of one connection. Holds the connection's HTTP pool, which no other session shares. Cheap
+/// to clone. Every call runs in a fresh instance; dropping a call's future ends the call.
+#[derive(Clone)]
+pub struct Session {
+    release: Release,
+    bound: Arc<Bound>,
+}
+
+/// A callback that was registered with a system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The system's own id of it.
+    pub id: String,
+    /// Key/value tail.
+    pub attributes: Attributes,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("release", &self.release)
+            .field("binding", &self.bound.binding)
+            .finish_non_exhaustive()
+    }
+}
+
+type Answer<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
+
+impl Session {
+    pub(crate) fn new(release: Release, bound: Bound) -> Self {
+        Self {
+            release,
+            bound: Arc::new(bound),
+        }
+    }
+
+    /// The plugin behind it.
+    #[must_use]
+    pub fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// The connection that it is for.
+    #[must_use]
+    pub fn connection(&self) -> &Name {
+        &self.bound.binding.connection
+    }
+
+    async fn call<T: Send>(
+        &self,
+        role: Role,
+        at_most: Option<Duration>,
+        function: impl for<'a> FnOnce(&'a Guest, &'a mut Store<CallState>, &'a String) -> Answer<'a, T>
+        + Send
+        + 'static,
+    ) -> Called<T> {
+        if !self.release.has(role) {
+            return Called::failed(CallError::NoRole(role));
+        }
+        let bound = Arc::clone(&self.bound);
+        call::run(&self.release, &self.bound, at_most, move |guest, store| {
+            Box::pin(async move { function(guest, store, &bound.binding.config).await })
+        })
+        .await
+    }
+
+    /// `connection.check`: whether and how the plugin reaches its system. A failed probe is an answer, not an error.
+    pub async fn check(&self) -> Called<Vec<Probe>> {
+        self.call(Role::Connection, None, |guest, store, config| {
+            Box::pin(guest.check(store, config))
+        })
+        .await
+    }
+
+    /// `connection.discover`: the streams that there are. Names are unique, schemas are JSON.
+    pub async fn discover(&self) -> Called<Vec<StreamInfo>> {
+        self.call(Role::Connection, None, |guest, store, config| {
+            Box::pin(guest.discover(store, config))
+        })
+        .await
+        .and_then(check::streams)
+    }
+
+    /// `source.read`: one page. Stopped after `deadline_ms` of the request or the binding's deadline, whichever is less; the guest is told
+    /// the time that it really has.
+    pub async fn read(&self, mut request: ReadRequest) -> Called<Page> {
+        let deadline = Duration::from_millis(request.deadline_ms).min(self.bound.deadline);
+        request.deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let (max_records, cursor) = (request.max_records, request.cursor.clone());
+        self.call(Role::Source, Some(deadline), move |guest, store, config| {
+            Box::pin(guest.read(store, config, request))
+        })
+        .await
+        .and_then(|page| check::page(page, max_records, cursor.as_deref()))
+    }
+
+    /// `source.acknowledge`: everything up to the cursor is durable here.
+    pub async fn acknowledge(&self, stream: &str, cursor: &str) -> Called<()> {
+        let (stream, cursor) = (stream.to_owned(), cursor.to_owned());
+        self.call(Role::Source, None, move |guest, store, config| {
+            Box::pin(async move { guest.acknowledge(store, config, &stream, &cursor).await })
+        })
+        .await
+    }
+
+    /// `destination.write`: one outcome per item, in their order.
+    pub async fn write(&self, stream: &str, batch: Vec<WriteItem>) -> Called<Vec<Outcome>> {
+        let (stream, expected) = (stream.to_owned(), batch.len());
+        self.call(Role::Destination, None, move |guest, store, config| {
+            Box::pin(async move { guest.write(store, config, &stream, batch).await })
+        })
+        .await
+        .and_then(|outcomes| check::one_each("outcomes", outcomes, expected))
+    }
+
+    /// `destination.lookup`: one finding per item, in their order.
+    pub async fn lookup(&self, stream: &str, items: Vec<LookupItem>) -> Called<Vec<Finding>> {
+        let (stream, expected) = (stream.to_owned(), items.len());
+        self.call(Role::Destination, None, move |guest, store, config| {
+            Box::pin(async move { guest.lookup(store, config, &stream, items).await })
+        })
+        .await
+        .and_then(|findings| check::findings(findings, expected))
+    }
+
+    /// `webhook.receive`: takes apart what a system sent.
+    pub async fn receive(&self, request: RawRequest) -> Called<Received> {
+        self.call(Role::Webhook, None, move |guest, store, config| {
+            Box::pin(guest.receive(store, config, request))
+        })
+        .await
+        .and_then(check::received)
+    }
+
+    /// `webhook.subscribe`: has the system call `url`. More than once is harmless.
+    pub async fn subscribe(&self, url: &str, topics: &[String]) -> Called<Vec<Subscription>> {
+        let (url, topics) = (url.to_owned(), topics.to_vec());
+        self.call(Role::Webhook, None, move |guest, store, config| {
+            Box::pin(async move { guest.subscribe(store, config, &url, &topics).await })
+        })
+        .await
+    }
+
+    /// `webhook.unsubscribe`: has the system stop.
+    pub async fn unsubscribe(&self, subscriptions: Vec<Subscription>) -> Called<()> {
+        self.call(Role::Webhook, None, move |guest, store, config| {
+            Box::pin(guest.unsubscribe(store, config, subscriptions))
+        })
+        .await
+    }
+
+    /// `transform.apply`: one answer per record, in their order.
+    pub async fn apply(&self, batch: Vec<Record>) -> Called<Vec<Transformed>> {
+        let expected = batch.len();
+        self.call(Role::Transform, None, move |guest, store, config| {
+            Box::pin(guest.apply(store, config, batch))
+        })
+        .await
+        .and_then(|answers| check::transformed(answers, expected))
+    }
+}
