@@ -163,7 +163,7 @@ impl<P: Transform> transform::exports::stecker::plugin::transform::Guest for Ada
 
 /// Exports a plugin: `meta` and exactly the roles named.
 ///
-/// ```ignore
+/// ```text
 /// stecker_sdk::export_plugin!(Shop: connection, source, webhook);
 /// ```
 ///

@@ -20,8 +20,9 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
             match segment {
                 Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
                 Segment::Map { key } => {
-                    pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+                    pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")));
                 }
+                // Not a place in the text.
                 Segment::Enum { .. } | Segment::Unknown => {}
             }
         }

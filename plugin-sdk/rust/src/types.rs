@@ -419,6 +419,24 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The batch's answer from each record's own. Where every record failed with an error, nothing was written, and the
+    /// first error stands for the batch. Where some records have an outcome, an error of another must not hide it: it
+    /// becomes `Retry`.
+    ///
+    /// # Errors
+    /// The first error, if there is no outcome at all.
+    pub fn settle(results: Vec<Result<Self>>) -> Result<Vec<Self>> {
+        if results.iter().any(Result::is_ok) {
+            return Ok(results
+                .into_iter()
+                .map(|result| result.unwrap_or_else(Self::Retry))
+                .collect());
+        }
+        results.into_iter().collect()
+    }
+}
+
 impl From<Rejection> for Outcome {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)

@@ -89,7 +89,7 @@ impl<P: Plugin> Harness<P> {
     /// # Panics
     /// If it differs between two calls, does not fit its schema, the schema of the configuration is no schema, or this
     /// harness's configuration does not fit that.
-    #[must_use]
+    #[allow(clippy::must_use_candidate, reason = "the checks alone are a test")]
     pub fn describe(&self) -> Description {
         let text = <Adapter<P> as meta::exports::stecker::plugin::meta::Guest>::describe();
         assert_eq!(
