@@ -95,13 +95,7 @@ fn a_guest_becomes_a_release() {
     assert_eq!(built.len(), 1);
     let plugin = &built[0];
     assert_eq!(plugin.name.as_str(), "acme/as-is");
-    assert_eq!(
-        plugin.path,
-        dir.path()
-            .canonicalize()
-            .unwrap()
-            .join("target/plugins/acme-as-is-0.3.0.wasm")
-    );
+    assert_eq!(plugin.path, dir.path().join("out/acme-as-is-0.3.0.wasm"));
     let bytes = fs::read(&plugin.path).unwrap();
     assert_eq!(inspect(&bytes).unwrap(), plugin.inspection);
     assert_eq!(
