@@ -1,1 +1,168 @@
-//! Skeleton.
+//! The durable state of a host: releases, connections, flows, cursors, the ledger with every attempt, webhooks, guests'
+//! storage, the audit trail. One schema and one SQL text for SQLite (embedded, the default) and Postgres (many nodes).
+//!
+//! Three rules shape it:
+//!
+//! - **A call is a transaction.** It happens as a whole or not at all, whatever kills the process in between.
+//! - **Work is fenced.** What a flow's worker does goes in only while its [`Lease`] is the current one; a worker that was
+//!   overtaken gets [`StoreError::Fenced`] and has written nothing.
+//! - **Time is the caller's.** Every moment comes in as milliseconds since 1970, so that tests run on virtual time.
+//!
+//! Every call names its tenant first, and every table has the tenant in its primary key.
+
+mod accept;
+mod audit;
+mod begin;
+mod counters;
+mod due;
+mod error;
+mod kv;
+mod leases;
+mod lists;
+mod open;
+mod quarantine;
+mod reading;
+mod releases;
+mod settle;
+mod specs;
+mod sql;
+mod tenants;
+mod webhooks;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use sqlx::AnyPool;
+
+pub use accept::{Committed, NewRecord};
+pub use audit::AuditEntry;
+pub use due::DueRecord;
+pub use error::{BoxError, StoreError};
+pub use kv::{KvCondition, KvEntry};
+pub use leases::Lease;
+pub use open::sqlite_url;
+pub use reading::{CommitPage, ReaderState};
+pub use releases::{NewRelease, ReleaseRow};
+pub use settle::{SettledState, Settlement};
+pub use specs::{Applied, FlowRow, Stored};
+pub use webhooks::{Fanout, SettleWebhook, SettledWebhook, StoredWebhook, WebhookVerdict};
+
+use sql::Tx;
+
+/// A database of the host. Cheap to clone; all clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    writer: AnyPool,
+    reader: AnyPool,
+    backend: Backend,
+    schema_version: i64,
+    turn: AtomicI64,
+}
+
+/// Which database is behind a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// A file of this host.
+    Sqlite,
+    /// A server, shared by hosts.
+    Postgres,
+}
+
+impl Backend {
+    const fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+}
+
+/// How to open a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Connections to Postgres, or for reading from SQLite (at most 8 there). 16 unless said otherwise.
+    pub max_connections: u32,
+    /// SQLite only: how many pages (of 4 KiB, as a rule) the file may have; beyond it, writes fail with
+    /// [`StoreError::Full`]. No bound but the disk unless said otherwise.
+    pub max_pages: Option<u32>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 16,
+            max_pages: None,
+        }
+    }
+}
+
+impl Store {
+    /// Waits for running transactions and closes every connection.
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+        self.inner.reader.close().await;
+    }
+
+    /// Which database this is.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.inner.backend
+    }
+
+    /// The version of the schema, which is the number of the newest migration.
+    #[must_use]
+    pub fn schema_version(&self) -> i64 {
+        self.inner.schema_version
+    }
+
+    /// Asks the database for a sign of life, on the connections for writing and for reading.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        for pool in [&self.inner.writer, &self.inner.reader] {
+            sqlx::query("SELECT 1").execute(pool).await?;
+        }
+        Ok(())
+    }
+
+    fn reader(&self) -> &AnyPool {
+        &self.inner.reader
+    }
+
+    async fn begin_tx(&self) -> Result<Tx, StoreError> {
+        let pool = &self.inner.writer;
+        Ok(pool.begin_with(self.inner.backend.begin()).await?)
+    }
+
+    /// What makes a `SELECT` of a transaction keep others away from its rows. SQLite has one writer anyway.
+    fn lock(&self) -> &'static str {
+        match self.inner.backend {
+            Backend::Sqlite => "",
+            Backend::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// As [`Store::lock`], but lets others read for the same purpose.
+    fn share(&self) -> &'static str {
+        match self.inner.backend {
+            Backend::Sqlite => "",
+            Backend::Postgres => " FOR SHARE",
+        }
+    }
+
+    /// The counter slot of the next transaction.
+    fn slot(&self) -> i64 {
+        match self.inner.backend {
+            Backend::Sqlite => 0,
+            Backend::Postgres => self.inner.turn.fetch_add(1, Ordering::Relaxed).rem_euclid(8),
+        }
+    }
+}

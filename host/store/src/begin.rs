@@ -1,0 +1,169 @@
+//! The beginning of an attempt, written down before anything is sent, and what becomes of attempts that were cut off.
+
+use std::collections::BTreeMap;
+
+use stecker_model::{Digest, Name, OnQuarantine, RecordState, api::Reason};
+
+use crate::{
+    Lease, Store, StoreError,
+    counters::Tally,
+    due::{in_the_way, parse_state},
+    sql::{Columns, Sql, Tx, pieces, to_json},
+};
+
+/// A record as a transaction found it, and holds it.
+pub(crate) struct Held {
+    pub(crate) state: RecordState,
+    pub(crate) attempts: i64,
+}
+
+impl Store {
+    /// Records of a flow by number, kept from everybody else until the transaction ends.
+    pub(crate) async fn hold(
+        &self,
+        tx: &mut Tx,
+        tenant: &Name,
+        flow: &Name,
+        seqs: &[i64],
+    ) -> Result<BTreeMap<i64, Held>, StoreError> {
+        let mut held = BTreeMap::new();
+        for piece in pieces(seqs) {
+            let mut sql = Sql::new("SELECT seq, state, attempts FROM records WHERE tenant = ");
+            sql.bind(tenant.as_str())
+                .push(" AND flow = ")
+                .bind(flow.as_str())
+                .push(" AND seq IN ")
+                .list(piece.iter().copied())
+                .push(" ORDER BY seq")
+                .push(self.lock());
+            for row in sql.query()?.fetch_all(&mut **tx).await? {
+                let found = Held {
+                    state: parse_state(&row.text("state")?)?,
+                    attempts: row.int("attempts")?,
+                };
+                held.insert(row.int("seq")?, found);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Begins an attempt with each of the given records: they are being sent from now on, and what follows is known to have
+    /// been tried. All or none.
+    ///
+    /// # Errors
+    /// The lease is not the current one, a record is not due (it is done, in quarantine, being sent, or an earlier one of its
+    /// key is open), or the database fails.
+    pub async fn begin(
+        &self,
+        lease: &Lease,
+        flow: &Name,
+        seqs: &[i64],
+        destination_release: &Digest,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let tenant = &lease.tenant;
+        let mut tx = self.begin_fenced(lease).await?;
+        let held = self.hold(&mut tx, tenant, flow, seqs).await?;
+        let mut tally = Tally::default();
+        let mut attempts = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            let record = held
+                .get(seq)
+                .ok_or_else(|| StoreError::not_found("record", &format!("{flow}/{seq}")))?;
+            if !record.state.is_open() || record.state == RecordState::Sending {
+                let what = format!(
+                    "the record {flow}/{seq} is {}, not waiting",
+                    record.state.as_str()
+                );
+                return Err(StoreError::conflict(what));
+            }
+            tally.moved(record.state, RecordState::Sending, 1);
+            if record.attempts == 1 {
+                tally.retried();
+            }
+            attempts.push((*seq, record.attempts + 1));
+        }
+        for piece in pieces(&attempts) {
+            send(&mut tx, tenant, flow, piece, now).await?;
+            let mut sql =
+                Sql::new("INSERT INTO attempts (tenant, flow, seq, attempt, started_at, release) VALUES ");
+            sql.rows(piece, |row, (seq, attempt)| {
+                row.value(tenant.as_str())
+                    .value(flow.as_str())
+                    .value(*seq)
+                    .value(*attempt)
+                    .value(now)
+                    .value(destination_release.as_str());
+            });
+            sql.query()?.execute(&mut *tx).await?;
+        }
+        tally.write(self, &mut tx, tenant, flow).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// After a lease was taken: records that the holder before was sending may or may not have arrived, so that they have to
+    /// be looked up. Returns how many there are. The attempts stay without an end until the lookup tells it.
+    ///
+    /// # Errors
+    /// The lease is not the current one, or the database fails.
+    pub async fn recover(&self, lease: &Lease, flow: &Name, now: i64) -> Result<u64, StoreError> {
+        let tenant = &lease.tenant;
+        let mut tx = self.begin_fenced(lease).await?;
+        let reason = Reason {
+            code: "interrupted".to_owned(),
+            message: "the host ended or lost its lease while the record was being sent".to_owned(),
+            path: None,
+        };
+        let found = sqlx::query(
+            "UPDATE records SET state = 'unknown', next_attempt_at = $1, updated_at = $1, reason_code = $2, reason = $3 \
+             WHERE tenant = $4 AND flow = $5 AND state = 'sending' AND state <> 'delivered'",
+        )
+        .bind(now)
+        .bind(&*reason.code)
+        .bind(to_json(&reason)?)
+        .bind(tenant.as_str())
+        .bind(flow.as_str())
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        let mut tally = Tally::default();
+        tally.moved(
+            RecordState::Sending,
+            RecordState::Unknown,
+            crate::sql::to_i64(found),
+        );
+        tally.write(self, &mut tx, tenant, flow).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+}
+
+/// Moves records to `sending`, unless an earlier one of their key is open. Quarantined ones do not count here: whether they
+/// hold others back is the flow's policy, which [`Store::due`] has applied.
+async fn send(
+    tx: &mut Tx,
+    tenant: &Name,
+    flow: &Name,
+    piece: &[(i64, i64)],
+    now: i64,
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE records AS r SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL, updated_at = ",
+    );
+    sql.bind(now)
+        .push(" WHERE r.tenant = ")
+        .bind(tenant.as_str())
+        .push(" AND r.flow = ")
+        .bind(flow.as_str())
+        .push(" AND r.state IN ('queued', 'retrying', 'unknown') AND r.seq IN ")
+        .list(piece.iter().map(|(seq, _)| *seq))
+        .push(" AND NOT ")
+        .push(&in_the_way(OnQuarantine::Continue));
+    let moved = sql.query()?.execute(&mut **tx).await?.rows_affected();
+    if moved != piece.len() as u64 {
+        let what =
+            format!("a record of flow {flow} is given twice, or one before it of the same key is open");
+        return Err(StoreError::conflict(what));
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Guests' key/value storage, a room for each connection, with a bound on its bytes.
+
+use stecker_model::Name;
+
+use crate::{
+    Store, StoreError,
+    sql::{Columns, Sql, Tx, to_i64},
+};
+
+/// A value and its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvEntry {
+    /// The value.
+    pub value: Vec<u8>,
+    /// Goes up with every change of the key, from 1.
+    pub version: u64,
+}
+
+/// When a write is to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvCondition {
+    /// Always.
+    Always,
+    /// Only if the key is not there.
+    Absent,
+    /// Only if the key is at this version.
+    Version(u64),
+}
+
+impl KvCondition {
+    fn check(self, current: Option<u64>) -> Result<(), StoreError> {
+        let holds = match self {
+            Self::Always => true,
+            Self::Absent => current.is_none(),
+            Self::Version(version) => current == Some(version),
+        };
+        if holds {
+            Ok(())
+        } else {
+            Err(StoreError::KvConflict { current })
+        }
+    }
+}
+
+/// The room of a connection and one key in it, held until the transaction ends.
+struct Place {
+    used: u64,
+    /// Bytes of the key and its value, and its version, if it is there.
+    entry: Option<(u64, u64)>,
+}
+
+async fn hold(tx: &mut Tx, tenant: &Name, connection: &Name, key: &str) -> Result<Place, StoreError> {
+    // Writing to the room's row keeps other writers of the room out, on Postgres too.
+    let row = sqlx::query(
+        "INSERT INTO kv_usage (tenant, connection, bytes) VALUES ($1, $2, 0) \
+         ON CONFLICT (tenant, connection) DO UPDATE SET bytes = kv_usage.bytes RETURNING bytes",
+    )
+    .bind(tenant.as_str())
+    .bind(connection.as_str())
+    .fetch_one(&mut **tx)
+    .await?;
+    let used = row.count("bytes")?;
+    let row = sqlx::query(
+        "SELECT CAST(LENGTH(key) + LENGTH(value) AS BIGINT) AS bytes, version FROM kv \
+         WHERE tenant = $1 AND connection = $2 AND key = $3",
+    )
+    .bind(tenant.as_str())
+    .bind(connection.as_str())
+    .bind(key.as_bytes())
+    .fetch_optional(&mut **tx)
+    .await?;
+    let entry = row
+        .map(|row| Ok::<_, StoreError>((row.count("bytes")?, row.count("version")?)))
+        .transpose()?;
+    Ok(Place { used, entry })
+}
+
+async fn set_used(tx: &mut Tx, tenant: &Name, connection: &Name, used: u64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE kv_usage SET bytes = $1 WHERE tenant = $2 AND connection = $3")
+        .bind(to_i64(used))
+        .bind(tenant.as_str())
+        .bind(connection.as_str())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// The first bytes that come after everything that begins with `prefix`; none if there is no end.
+fn end_of(prefix: &str) -> Option<Vec<u8>> {
+    let mut end = prefix.as_bytes().to_vec();
+    // UTF-8 has no byte 0xff, so that the last one can always be raised.
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+impl Store {
+    /// A key's value.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn kv_get(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        key: &str,
+    ) -> Result<Option<KvEntry>, StoreError> {
+        let row =
+            sqlx::query("SELECT value, version FROM kv WHERE tenant = $1 AND connection = $2 AND key = $3")
+                .bind(tenant.as_str())
+                .bind(connection.as_str())
+                .bind(key.as_bytes())
+                .fetch_optional(self.reader())
+                .await?;
+        row.map(|row| {
+            Ok(KvEntry {
+                value: row.bytes("value")?,
+                version: row.count("version")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Writes a value; returns its version. `max_bytes` bounds the keys and values of the connection together; what makes the
+    /// room smaller is allowed even beyond it.
+    ///
+    /// # Errors
+    /// The condition does not hold, there is no room, or the database fails.
+    pub async fn kv_put(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        key: &str,
+        value: &[u8],
+        condition: KvCondition,
+        max_bytes: u64,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.begin_tx().await?;
+        let Place { used, entry } = hold(&mut tx, tenant, connection, key).await?;
+        condition.check(entry.map(|(_, version)| version))?;
+        let (before, version) = entry.unwrap_or((0, 0));
+        let needed = used.saturating_sub(before) + (key.len() + value.len()) as u64;
+        if needed > max_bytes && needed > used {
+            return Err(StoreError::KvQuota {
+                used,
+                needed,
+                max: max_bytes,
+            });
+        }
+        sqlx::query(
+            "INSERT INTO kv (tenant, connection, key, value, version) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (tenant, connection, key) DO UPDATE SET value = excluded.value, version = excluded.version",
+        )
+        .bind(tenant.as_str())
+        .bind(connection.as_str())
+        .bind(key.as_bytes())
+        .bind(value)
+        .bind(to_i64(version + 1))
+        .execute(&mut *tx)
+        .await?;
+        set_used(&mut tx, tenant, connection, needed).await?;
+        tx.commit().await?;
+        Ok(version + 1)
+    }
+
+    /// Deletes a key; whether it was there. Its versions begin at 1 again.
+    ///
+    /// # Errors
+    /// The condition does not hold, or the database fails.
+    pub async fn kv_delete(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        key: &str,
+        condition: KvCondition,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin_tx().await?;
+        let Place { used, entry } = hold(&mut tx, tenant, connection, key).await?;
+        condition.check(entry.map(|(_, version)| version))?;
+        let Some((bytes, _)) = entry else {
+            return Ok(false);
+        };
+        sqlx::query("DELETE FROM kv WHERE tenant = $1 AND connection = $2 AND key = $3")
+            .bind(tenant.as_str())
+            .bind(connection.as_str())
+            .bind(key.as_bytes())
+            .execute(&mut *tx)
+            .await?;
+        set_used(&mut tx, tenant, connection, used.saturating_sub(bytes)).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Keys that begin with `prefix` and come after `after`, in the order of their bytes, at most `limit` (1 to 1,000).
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn kv_list(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut sql = Sql::new("SELECT key FROM kv WHERE tenant = ");
+        sql.bind(tenant.as_str())
+            .push(" AND connection = ")
+            .bind(connection.as_str());
+        sql.push(" AND key >= ").bind(prefix.as_bytes());
+        if let Some(end) = end_of(prefix) {
+            sql.push(" AND key < ").bind(end);
+        }
+        if let Some(after) = after {
+            sql.push(" AND key > ").bind(after.as_bytes());
+        }
+        sql.push(" ORDER BY key LIMIT ")
+            .bind(i64::from(limit.clamp(1, 1_000)));
+        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        rows.iter()
+            .map(|row| {
+                String::from_utf8(row.bytes("key")?).map_err(|error| StoreError::corrupt("column key", error))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_before_the_next_one() {
+        assert_eq!(end_of("a"), Some(b"b".to_vec()));
+        assert_eq!(end_of(""), None);
+        assert!(end_of("ä").is_some_and(|end| "äz".as_bytes() < &*end && "å".as_bytes() >= &*end));
+    }
+}

@@ -1,0 +1,240 @@
+//! The little that stands between this crate's SQL and the driver: statements put together at run time, lists in pieces of
+//! a few fixed sizes, and checks of values on their way in and out.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{
+    Any, Arguments, AssertSqlSafe, Encode, Row, Type,
+    any::{AnyArguments, AnyRow},
+    query::Query,
+};
+
+use crate::StoreError;
+
+/// A transaction on either database.
+pub(crate) type Tx = sqlx::Transaction<'static, Any>;
+
+/// A statement that grows with its values, numbered `$1`, `$2`, … as both databases understand it.
+pub(crate) struct Sql {
+    text: String,
+    values: AnyArguments,
+    count: usize,
+    failed: Option<sqlx::error::BoxDynError>,
+}
+
+impl Sql {
+    pub(crate) fn new(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            values: AnyArguments::default(),
+            count: 0,
+            failed: None,
+        }
+    }
+
+    /// Adds text of this program, never of anybody else.
+    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Adds a placeholder and its value.
+    pub(crate) fn bind<'v, T>(&mut self, value: T) -> &mut Self
+    where
+        T: Encode<'v, Any> + Type<Any>,
+    {
+        if let Err(error) = self.values.add(value) {
+            self.failed.get_or_insert(error);
+        }
+        self.count += 1;
+        self.text.push('$');
+        self.text.push_str(&self.count.to_string());
+        self
+    }
+
+    /// Adds `(…), (…), …`, one for each row, filled by `fill`, which binds the row's values with [`Sql::value`].
+    pub(crate) fn rows<R>(&mut self, rows: &[R], mut fill: impl FnMut(&mut Values<'_>, &R)) -> &mut Self {
+        for (index, row) in rows.iter().enumerate() {
+            self.text.push_str(if index == 0 { "(" } else { ", (" });
+            fill(
+                &mut Values {
+                    sql: self,
+                    first: true,
+                },
+                row,
+            );
+            self.text.push(')');
+        }
+        self
+    }
+
+    /// Adds `(…)` with one placeholder for each value.
+    pub(crate) fn list<'v, T>(&mut self, values: impl IntoIterator<Item = T>) -> &mut Self
+    where
+        T: Encode<'v, Any> + Type<Any>,
+    {
+        self.text.push('(');
+        let mut list = Values {
+            sql: self,
+            first: true,
+        };
+        for value in values {
+            list.value(value);
+        }
+        self.text.push(')');
+        self
+    }
+
+    pub(crate) fn query<'q>(self) -> Result<Query<'q, Any, AnyArguments>, StoreError> {
+        if let Some(error) = self.failed {
+            return Err(sqlx::Error::Encode(error).into());
+        }
+        Ok(sqlx::query_with(AssertSqlSafe(self.text), self.values))
+    }
+}
+
+/// The values of one row.
+pub(crate) struct Values<'s> {
+    sql: &'s mut Sql,
+    first: bool,
+}
+
+impl Values<'_> {
+    pub(crate) fn value<'v, T>(&mut self, value: T) -> &mut Self
+    where
+        T: Encode<'v, Any> + Type<Any>,
+    {
+        if !self.first {
+            self.sql.push(", ");
+        }
+        self.first = false;
+        self.sql.bind(value);
+        self
+    }
+}
+
+/// A list in pieces of few sizes: a statement for each size, and both databases keep those prepared. The largest piece with
+/// the widest row stays far below SQLite's 32,766 and Postgres' 65,535 values a statement.
+pub(crate) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = [256, 64, 16, 4, 1].into_iter().find(|size| *size <= rest.len())?;
+        let (piece, after) = rest.split_at(size);
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// Refuses a text that Postgres cannot hold, on both databases alike.
+pub(crate) fn storable<'t>(what: &str, text: &'t str) -> Result<&'t str, StoreError> {
+    if text.contains('\0') {
+        return Err(StoreError::Unstorable {
+            what: what.to_owned(),
+            reason: "it contains the character U+0000".to_owned(),
+        });
+    }
+    Ok(text)
+}
+
+/// A text for people, of which no character is worth an error.
+pub(crate) fn readable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Unstorable {
+        what: "a value".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(column: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("column {column}"), error))
+}
+
+/// Counts and sizes are below 2^63 as long as there are not that many bytes in the world.
+pub(crate) fn to_i64(n: impl TryInto<i64>) -> i64 {
+    n.try_into().unwrap_or(i64::MAX)
+}
+
+/// Reading columns.
+pub(crate) trait Columns {
+    fn text(&self, column: &str) -> Result<String, StoreError>;
+    fn maybe_text(&self, column: &str) -> Result<Option<String>, StoreError>;
+    fn int(&self, column: &str) -> Result<i64, StoreError>;
+    fn maybe_int(&self, column: &str) -> Result<Option<i64>, StoreError>;
+    fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError>;
+    /// A count that cannot be negative.
+    fn count(&self, column: &str) -> Result<u64, StoreError>;
+    /// A validated text, such as a name.
+    fn parsed<T>(&self, column: &str) -> Result<T, StoreError>
+    where
+        T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>;
+    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError>;
+    fn maybe_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, StoreError>;
+}
+
+impl Columns for AnyRow {
+    fn text(&self, column: &str) -> Result<String, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_text(&self, column: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn int(&self, column: &str) -> Result<i64, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_int(&self, column: &str) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn count(&self, column: &str) -> Result<u64, StoreError> {
+        u64::try_from(self.int(column)?)
+            .map_err(|error| StoreError::corrupt(format!("column {column}"), error))
+    }
+
+    fn parsed<T>(&self, column: &str) -> Result<T, StoreError>
+    where
+        T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    {
+        self.text(column)?
+            .parse()
+            .map_err(|error| StoreError::corrupt(format!("column {column}"), error))
+    }
+
+    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
+        from_json(column, &self.text(column)?)
+    }
+
+    fn maybe_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, StoreError> {
+        self.maybe_text(column)?
+            .map(|text| from_json(column, &text))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_list_in_few_sizes() {
+        let list: Vec<u32> = (0..1_003).collect();
+        let sizes: Vec<_> = pieces(&list).map(<[u32]>::len).collect();
+        assert_eq!(sizes.iter().sum::<usize>(), 1_003);
+        assert_eq!(pieces(&list).flatten().copied().collect::<Vec<_>>(), list);
+        assert_eq!(sizes.len(), 3 + 3 + 2 + 2 + 3);
+        assert_eq!(pieces::<u32>(&[]).count(), 0);
+    }
+}
