@@ -1,1 +1,29 @@
-//! Skeleton.
+//! Moves records: read → commit → acknowledge → transform → deliver, with what goes wrong on the way.
+//!
+//! The [`Engine`] holds leases on flows and runs each of them as one [reader](mod@reader) and one [deliverer](mod@deliver).
+//! Both are loops around the store: nothing that matters lives only in memory, so killing the process at any point costs at most
+//! the work since the last commit, and a new holder of the lease goes on from there.
+//!
+//! This crate never touches WebAssembly types: the sandbox speaks the model's words.
+
+mod backoff;
+mod clock;
+mod context;
+mod deliver;
+mod engine;
+mod error;
+mod outcome;
+mod prepare;
+mod reader;
+mod releases;
+mod runner;
+mod schedule;
+mod sessions;
+mod status;
+mod supply;
+mod validate;
+mod webhook;
+
+pub use clock::{Clock, SystemClock, now_ms};
+pub use engine::{Engine, EngineOptions};
+pub use error::FlowError;

@@ -1,0 +1,54 @@
+//! What the parts of one running flow share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use stecker_model::{FlowSpec, Name};
+use stecker_store::{Lease, Store};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::Clock, sessions::Sessions};
+
+/// One flow, held by this node under a lease.
+pub(crate) struct FlowContext {
+    pub(crate) tenant: Name,
+    pub(crate) spec: FlowSpec,
+    pub(crate) lease: Lease,
+    pub(crate) store: Store,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Nothing new is begun once this is cancelled; what runs is finished.
+    pub(crate) stop: CancellationToken,
+    /// A read was asked for.
+    pub(crate) read_now: Notify,
+    /// There may be something to deliver.
+    pub(crate) deliver_now: Notify,
+    /// Deliveries went through; a reader that waits for room may go on.
+    pub(crate) room: Notify,
+    /// Read once to the end, deliver everything, then end.
+    pub(crate) once: bool,
+    /// The one read of a `once` run is over.
+    pub(crate) read_over: AtomicBool,
+}
+
+impl FlowContext {
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    pub(crate) fn flow(&self) -> &Name {
+        &self.spec.name
+    }
+
+    pub(crate) fn reading_is_over(&self) -> bool {
+        self.read_over.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end_reading(&self) {
+        self.read_over.store(true, Ordering::Release);
+        self.deliver_now.notify_one();
+    }
+}

@@ -1,0 +1,453 @@
+//! The engine: which flows this node runs, and the few things that people and systems ask of it directly.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
+
+use stecker_model::{
+    Name, RawRequest, Reply, Setup, StreamInfo,
+    api::{CheckReport, Fault, FlowStatus, ReleaseInfo},
+};
+use stecker_sandbox::Sandbox;
+use stecker_store::{FlowRow, Store, StoreError};
+use tokio::{
+    sync::Notify,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Clock, FlowError, SystemClock, context::FlowContext, releases::Releases, runner, sessions::Sessions,
+    status, validate, webhook,
+};
+
+/// How an engine behaves.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// This node's name in leases. The same name takes its leases back at once after a restart, so no two processes that run at
+    /// the same time may share one.
+    pub node: String,
+    /// How long a lease lasts without renewal, so how long a dead node's flows wait. Renewed at a third of it.
+    pub lease_ttl: Duration,
+    /// How often the engine looks for changes that nobody told it of.
+    pub poll: Duration,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            node: "local".to_owned(),
+            lease_ttl: Duration::from_secs(15),
+            poll: Duration::from_millis(500),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Runs flows. Cheap to clone; all clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    releases: Arc<Releases>,
+    sessions: Arc<Sessions>,
+    options: EngineOptions,
+    stop: CancellationToken,
+    changed: Notify,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+    /// The flows that run here, so that webhooks and run requests reach them at once.
+    running: Mutex<HashMap<FlowKey, Arc<FlowContext>>>,
+}
+
+type FlowKey = (Name, Name);
+
+fn lease_unit(flow: &Name) -> String {
+    format!("flow/{flow}")
+}
+
+impl Engine {
+    /// An engine that does nothing by itself yet.
+    #[must_use]
+    pub fn new(store: Store, sandbox: Sandbox, options: EngineOptions) -> Self {
+        let releases = Arc::new(Releases::new(store.clone(), sandbox));
+        let sessions = Arc::new(Sessions::new(store.clone(), Arc::clone(&releases)));
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                releases,
+                sessions,
+                options,
+                stop: CancellationToken::new(),
+                changed: Notify::new(),
+                supervisor: Mutex::default(),
+                running: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Takes up every active flow that no other node has, now and from now on.
+    pub fn start(&self) {
+        let mut supervisor = self
+            .inner
+            .supervisor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if supervisor.is_none() {
+            *supervisor = Some(tokio::spawn(supervise(Arc::clone(&self.inner))));
+        }
+    }
+
+    /// Whether flows are taken up by themselves.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let supervisor = self
+            .inner
+            .supervisor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        supervisor.as_ref().is_some_and(|handle| !handle.is_finished())
+    }
+
+    /// Ends gracefully: nothing new begins, running batches finish, leases are given back.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        let supervisor = self
+            .inner
+            .supervisor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(supervisor) = supervisor
+            && let Err(error) = supervisor.await
+        {
+            tracing::error!(%error, "the supervisor broke off");
+        }
+    }
+
+    /// Something changed: specifications, pauses, run requests, records sent back. Looks now rather than at the next poll.
+    pub fn wake(&self) {
+        self.inner.changed.notify_one();
+        for ctx in self
+            .inner
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            ctx.read_now.notify_one();
+            ctx.deliver_now.notify_one();
+        }
+    }
+
+    /// Adds a release to a tenant, after it was seen to load.
+    ///
+    /// # Errors
+    /// A component that cannot be used, with the reason; a store that fails.
+    pub async fn add_release(&self, tenant: &Name, component: &[u8]) -> Result<ReleaseInfo, FlowError> {
+        self.inner.store.ensure_tenant(tenant, self.now()).await?;
+        self.inner.releases.add(tenant, component, self.now()).await
+    }
+
+    /// Checks a setup against the plugins it names and against what the store has.
+    ///
+    /// # Errors
+    /// [`FlowError::Invalid`] with every fault and its place.
+    pub async fn validate(&self, tenant: &Name, setup: &Setup) -> Result<(), FlowError> {
+        let faults: Vec<Fault> =
+            validate::setup(&self.inner.store, &self.inner.releases, tenant, setup).await?;
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(FlowError::Invalid(faults))
+        }
+    }
+
+    /// Tries a connection.
+    ///
+    /// # Errors
+    /// No such connection; a plugin that fails rather than answers.
+    pub async fn check(&self, tenant: &Name, connection: &Name) -> Result<CheckReport, FlowError> {
+        let bound = self.inner.sessions.connection(tenant, connection).await?;
+        let called = bound.session.check().await;
+        let probes = called.result?;
+        Ok(CheckReport {
+            ok: probes.iter().all(|probe| probe.ok),
+            probes,
+            usage: called.usage,
+        })
+    }
+
+    /// The streams of a connection.
+    ///
+    /// # Errors
+    /// No such connection; a plugin that fails.
+    pub async fn discover(&self, tenant: &Name, connection: &Name) -> Result<Vec<StreamInfo>, FlowError> {
+        let bound = self.inner.sessions.connection(tenant, connection).await?;
+        Ok(bound.session.discover().await.result?)
+    }
+
+    /// Takes a call from a system. The raw call is durable before this returns.
+    ///
+    /// # Errors
+    /// No such connection; a store that fails (then the caller must not answer with a 2xx).
+    pub async fn webhook(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        request: RawRequest,
+    ) -> Result<Reply, FlowError> {
+        let inner = &self.inner;
+        let handled = webhook::handle(
+            &inner.store,
+            &inner.sessions,
+            tenant,
+            connection,
+            request,
+            self.now(),
+        )
+        .await?;
+        inner.deliver_now(tenant, &handled.flows);
+        Ok(handled.reply)
+    }
+
+    /// The status of a flow.
+    ///
+    /// # Errors
+    /// No such flow; a store that fails.
+    pub async fn status(&self, tenant: &Name, flow: &Name) -> Result<FlowStatus, FlowError> {
+        let row = self.flow_row(tenant, flow).await?;
+        Ok(status::of(&self.inner.store, tenant, row).await?)
+    }
+
+    /// The status of every flow of a tenant, by name.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn statuses(&self, tenant: &Name) -> Result<Vec<FlowStatus>, FlowError> {
+        let mut all = Vec::new();
+        for row in self.inner.store.flows(tenant).await? {
+            all.push(status::of(&self.inner.store, tenant, row).await?);
+        }
+        Ok(all)
+    }
+
+    /// Reads a flow's source to its end and delivers until nothing is open, in this process, telling the status as it goes.
+    /// Ends early, with everything kept, when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// No such flow; a flow that is paused or runs elsewhere; a store that fails.
+    pub async fn run_until_idle(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+        stop: CancellationToken,
+        progress: &mut (dyn FnMut(&FlowStatus) + Send),
+    ) -> Result<FlowStatus, FlowError> {
+        let row = self.flow_row(tenant, flow).await?;
+        if let Some(pause) = &row.paused {
+            let by = format!(
+                "it is paused ({}); resume it first with `stecker flow resume {flow}`",
+                pause.reason
+            );
+            return Err(FlowError::Busy {
+                what: format!("flow {flow}"),
+                by,
+            });
+        }
+        let Some(ctx) = self.inner.lease(tenant, row, stop, true).await? else {
+            let by =
+                "another node holds its lease; ask that one, or wait until the lease runs out".to_owned();
+            return Err(FlowError::Busy {
+                what: format!("flow {flow}"),
+                by,
+            });
+        };
+        let mut run = std::pin::pin!(runner::run(ctx, self.inner.options.lease_ttl));
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut run => break ended,
+                _ = ticks.tick() => progress(&self.status(tenant, flow).await?),
+            }
+        };
+        if let runner::Ended::Store(error) = ended {
+            return Err(error.into());
+        }
+        let status = self.status(tenant, flow).await?;
+        progress(&status);
+        Ok(status)
+    }
+
+    async fn flow_row(&self, tenant: &Name, flow: &Name) -> Result<FlowRow, FlowError> {
+        self.inner
+            .store
+            .flow(tenant, flow)
+            .await?
+            .ok_or_else(|| FlowError::not_found("flow", flow))
+    }
+
+    fn now(&self) -> i64 {
+        self.inner.options.clock.now_ms()
+    }
+}
+
+impl Inner {
+    /// Takes the lease of a flow, if it is to be had.
+    async fn lease(
+        &self,
+        tenant: &Name,
+        row: FlowRow,
+        stop: CancellationToken,
+        once: bool,
+    ) -> Result<Option<Arc<FlowContext>>, StoreError> {
+        let ttl = i64::try_from(self.options.lease_ttl.as_millis()).unwrap_or(i64::MAX);
+        let now = self.options.clock.now_ms();
+        let lease = self
+            .store
+            .acquire(tenant, &lease_unit(&row.spec.name), &self.options.node, now, ttl)
+            .await?;
+        Ok(lease.map(|lease| {
+            Arc::new(FlowContext {
+                tenant: tenant.clone(),
+                spec: row.spec,
+                lease,
+                store: self.store.clone(),
+                sessions: Arc::clone(&self.sessions),
+                clock: Arc::clone(&self.options.clock),
+                stop,
+                read_now: Notify::new(),
+                deliver_now: Notify::new(),
+                room: Notify::new(),
+                once,
+                read_over: AtomicBool::new(false),
+            })
+        }))
+    }
+
+    fn deliver_now(&self, tenant: &Name, flows: &[Name]) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for flow in flows {
+            if let Some(ctx) = running.get(&(tenant.clone(), flow.clone())) {
+                ctx.deliver_now.notify_one();
+            }
+        }
+    }
+
+    /// Calls that were stored and never settled, because the process was killed or the connector failed.
+    async fn settle_webhooks(&self) -> Result<(), FlowError> {
+        let now = self.options.clock.now_ms();
+        for call in self.store.unsettled_webhooks(now, 100).await? {
+            let handled = webhook::settle(
+                &self.store,
+                &self.sessions,
+                &call.tenant,
+                &call.connection,
+                call.id,
+                call.request,
+                now,
+            )
+            .await?;
+            self.deliver_now(&call.tenant, &handled.flows);
+        }
+        Ok(())
+    }
+}
+
+/// A flow that runs here.
+struct Running {
+    generation: i64,
+    stop: CancellationToken,
+}
+
+/// Keeps the set of running flows equal to the set of active flows, as far as leases allow.
+async fn supervise(inner: Arc<Inner>) {
+    let mut running: HashMap<FlowKey, Running> = HashMap::new();
+    let mut tasks: JoinSet<FlowKey> = JoinSet::new();
+    loop {
+        if !inner.stop.is_cancelled() {
+            if let Err(error) = adjust(&inner, &mut running, &mut tasks).await {
+                tracing::error!(%error, "the flows could not be looked at; tried again");
+            }
+            if let Err(error) = inner.settle_webhooks().await {
+                tracing::error!(%error, "stored webhooks could not be settled; tried again");
+            }
+        }
+        tokio::select! {
+            () = inner.stop.cancelled(), if !inner.stop.is_cancelled() => {
+                for flow in running.values() {
+                    flow.stop.cancel();
+                }
+            }
+            ended = tasks.join_next(), if !tasks.is_empty() => match ended {
+                Some(Ok(key)) => {
+                    running.remove(&key);
+                    inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a flow broke off");
+                    // Which one is not told: whoever has no task any more is taken up again.
+                    if tasks.is_empty() {
+                        running.clear();
+                    }
+                }
+                None => {}
+            },
+            () = inner.changed.notified(), if !inner.stop.is_cancelled() => {}
+            () = tokio::time::sleep(inner.options.poll), if !inner.stop.is_cancelled() => {}
+        }
+        if inner.stop.is_cancelled() && tasks.is_empty() {
+            return;
+        }
+    }
+}
+
+async fn adjust(
+    inner: &Arc<Inner>,
+    running: &mut HashMap<FlowKey, Running>,
+    tasks: &mut JoinSet<FlowKey>,
+) -> Result<(), StoreError> {
+    let flows = inner.store.all_flows().await?;
+    let active: HashMap<FlowKey, FlowRow> = flows
+        .into_iter()
+        .filter(|(_, row)| row.paused.is_none())
+        .map(|(tenant, row)| ((tenant, row.spec.name.clone()), row))
+        .collect();
+    for (key, flow) in running.iter() {
+        // Paused, gone or changed: it ends, and comes back with its new specification.
+        if active
+            .get(key)
+            .is_none_or(|row| row.generation != flow.generation)
+        {
+            flow.stop.cancel();
+        }
+    }
+    for (key, row) in active {
+        if running.contains_key(&key) {
+            continue;
+        }
+        let generation = row.generation;
+        let stop = inner.stop.child_token();
+        let Some(ctx) = inner.lease(&key.0, row, stop.clone(), false).await? else {
+            continue;
+        };
+        inner
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.clone(), Arc::clone(&ctx));
+        running.insert(key.clone(), Running { generation, stop });
+        let ttl = inner.options.lease_ttl;
+        tasks.spawn(async move {
+            runner::run(ctx, ttl).await;
+            key
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! What can go wrong for whoever asks the engine for something.
+
+use stecker_model::{ErrorCode, api::Fault};
+use stecker_store::StoreError;
+
+/// Why the engine could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// There is no such thing.
+    #[error("there is no {what} named `{name}`")]
+    NotFound {
+        /// `connection`, `flow`, `release`, …
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// The setup has faults.
+    #[error("the setup has {} fault(s), the first: {}", .0.len(), .0.first().map(|fault| format!("{}: {}", fault.path, fault.reason)).unwrap_or_default())]
+    Invalid(Vec<Fault>),
+    /// The component cannot be used.
+    #[error("{0}")]
+    Load(String),
+    /// The plugin failed.
+    #[error("{message}")]
+    Call {
+        /// What kind of failure.
+        code: ErrorCode,
+        /// What happened.
+        message: String,
+        /// The guest's stack, innermost first, where it trapped.
+        backtrace: Vec<String>,
+    },
+    /// Somebody else is at it.
+    #[error("{what} is busy: {by}")]
+    Busy {
+        /// Which thing.
+        what: String,
+        /// Who has it.
+        by: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl FlowError {
+    pub(crate) fn not_found(what: &'static str, name: impl ToString) -> Self {
+        Self::NotFound {
+            what,
+            name: name.to_string(),
+        }
+    }
+}
+
+impl From<stecker_sandbox::CallError> for FlowError {
+    fn from(error: stecker_sandbox::CallError) -> Self {
+        let backtrace = error.backtrace().to_vec();
+        Self::Call {
+            code: error.code(),
+            message: error.to_string(),
+            backtrace,
+        }
+    }
+}

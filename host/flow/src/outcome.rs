@@ -1,0 +1,319 @@
+//! From what a destination answered to where a record goes next. Pure, so that every case stands in a table of tests.
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use stecker_model::{Finding, Outcome, PluginError, RetryPolicy, api::Reason};
+use stecker_sandbox::CallError;
+use stecker_store::SettledState;
+
+use crate::{backoff, prepare::reason_of};
+
+/// Which outputs of a record are written already, kept with the record while others are still to come. Index → external id.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Progress(Vec<(usize, Option<String>)>);
+
+impl Progress {
+    pub(crate) fn parse(text: Option<&str>) -> Self {
+        // Written by this very type; what cannot be read means "nothing known to be done", which idempotency keys make harmless.
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn has(&self, output: usize) -> bool {
+        self.0.iter().any(|(done, _)| *done == output)
+    }
+
+    pub(crate) fn done(&mut self, output: usize, external_id: Option<String>) {
+        if !self.has(output) {
+            self.0.push((output, external_id));
+        }
+    }
+
+    /// `None` when there is nothing worth keeping.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        if self.0.is_empty() {
+            None
+        } else {
+            serde_json::to_string(self).ok()
+        }
+    }
+
+    /// The ids at the destination, in the order of the outputs.
+    pub(crate) fn external_id(&self) -> Option<String> {
+        let mut ids: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|(output, id)| id.as_deref().map(|id| (output, id)))
+            .collect();
+        ids.sort_unstable();
+        if ids.is_empty() {
+            None
+        } else {
+            Some(ids.iter().map(|(_, id)| *id).collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+/// What became of one output of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done {
+        external_id: Option<String>,
+        duplicate: bool,
+    },
+    Again {
+        reason: Reason,
+        retry_after_ms: Option<u64>,
+    },
+    Refused(Reason),
+    Unsure(Reason),
+}
+
+impl From<Outcome> for Verdict {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Delivered(external_id) => Self::Done {
+                external_id,
+                duplicate: false,
+            },
+            Outcome::Duplicate(external_id) => Self::Done {
+                external_id,
+                duplicate: true,
+            },
+            Outcome::Retry(error) => Self::again(&error),
+            Outcome::Rejected(rejection) => Self::Refused(reason_of(rejection)),
+            Outcome::Unknown(error) => Self::Unsure(reason(&error)),
+        }
+    }
+}
+
+impl From<Finding> for Verdict {
+    fn from(finding: Finding) -> Self {
+        match finding {
+            Finding::Present { external_id, .. } => Self::Done {
+                external_id,
+                duplicate: false,
+            },
+            Finding::Absent => Self::looked_up("it is not at the destination"),
+            Finding::Undecided => {
+                Self::looked_up("the destination cannot tell; sent again with the same idempotency key")
+            }
+        }
+    }
+}
+
+impl Verdict {
+    fn again(error: &PluginError) -> Self {
+        Self::Again {
+            reason: reason(error),
+            retry_after_ms: error.retry_after_ms,
+        }
+    }
+
+    fn looked_up(found: &str) -> Self {
+        let message = format!("looked up after an answer that never came: {found}");
+        Self::Again {
+            reason: Reason {
+                code: "looked-up".to_owned(),
+                message,
+                path: None,
+            },
+            retry_after_ms: None,
+        }
+    }
+
+    /// What a failed write of a whole batch means for each of its records. The contract says that an error answered by the
+    /// plugin means "nothing was written"; a call that was cut off says nothing at all.
+    pub(crate) fn of_failed_write(error: &CallError) -> Self {
+        match error {
+            CallError::Plugin(error) => Self::again(error),
+            // The plugin was not even called.
+            CallError::Busy { .. } => Self::Again { reason: call_reason(error), retry_after_ms: None },
+            CallError::NoRole(_) => Self::Refused(call_reason(error)),
+            other => Self::Unsure(call_reason(other)),
+        }
+    }
+
+    /// Short word for the attempt's row.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Done { duplicate: false, .. } => "delivered",
+            Self::Done { duplicate: true, .. } => "duplicate",
+            Self::Again { .. } => "retry",
+            Self::Refused(_) => "rejected",
+            Self::Unsure(_) => "unknown",
+        }
+    }
+}
+
+pub(crate) fn reason(error: &PluginError) -> Reason {
+    Reason {
+        code: error.code.clone(),
+        message: error.message.clone(),
+        path: error.detail("path").map(str::to_owned),
+    }
+}
+
+pub(crate) fn call_reason(error: &CallError) -> Reason {
+    Reason {
+        code: error.code().as_str().to_owned(),
+        message: error.to_string(),
+        path: None,
+    }
+}
+
+/// The verdict on a record of several outputs: refused if one is, else unsure if one is, else again if one is, else done.
+pub(crate) fn combine(verdicts: Vec<Verdict>) -> Verdict {
+    let rank = |verdict: &Verdict| match verdict {
+        Verdict::Done { duplicate: true, .. } => 0,
+        Verdict::Done { duplicate: false, .. } => 1,
+        Verdict::Again { .. } => 2,
+        Verdict::Unsure(_) => 3,
+        Verdict::Refused(_) => 4,
+    };
+    verdicts.into_iter().max_by_key(rank).unwrap_or(Verdict::Done {
+        external_id: None,
+        duplicate: true,
+    })
+}
+
+/// Where a record goes, given the verdict on it and how often it was tried (since a person last sent it back).
+pub(crate) fn settle(
+    verdict: Verdict,
+    progress: &Progress,
+    attempts: u32,
+    policy: &RetryPolicy,
+    now: i64,
+    rng: &mut impl Rng,
+) -> SettledState {
+    match verdict {
+        Verdict::Done { duplicate, .. } => SettledState::Delivered {
+            external_id: progress.external_id(),
+            duplicate,
+        },
+        Verdict::Refused(reason) => SettledState::Quarantined { reason },
+        Verdict::Unsure(reason) => SettledState::Unknown {
+            at: now.saturating_add(backoff::pause_ms(policy, attempts, None, rng)),
+            reason,
+        },
+        Verdict::Again { reason, .. } if attempts >= policy.max_attempts => {
+            let message = format!("given up after {attempts} attempts; the last: {}", reason.message);
+            SettledState::Quarantined {
+                reason: Reason { message, ..reason },
+            }
+        }
+        Verdict::Again {
+            reason,
+            retry_after_ms,
+        } => {
+            let pause = backoff::pause_ms(policy, attempts, retry_after_ms, rng);
+            SettledState::Retry {
+                at: now.saturating_add(pause),
+                reason,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+    use stecker_model::{ErrorCode, Rejection};
+
+    fn settled(verdict: Verdict, attempts: u32) -> SettledState {
+        let mut rng = StdRng::seed_from_u64(1);
+        settle(
+            verdict,
+            &Progress::default(),
+            attempts,
+            &RetryPolicy::default(),
+            1_000,
+            &mut rng,
+        )
+    }
+
+    fn transient() -> Verdict {
+        Outcome::Retry(PluginError::new(ErrorCode::Transient, "503")).into()
+    }
+
+    #[test]
+    fn a_rejection_is_quarantined_at_once_with_its_path() {
+        let rejection = Rejection {
+            code: "unknown-item".to_owned(),
+            reason: "no such item".to_owned(),
+            path: Some("/lines/0/sku".to_owned()),
+            details: Vec::new(),
+        };
+        let state = settled(Outcome::Rejected(rejection).into(), 1);
+        assert!(
+            matches!(state, SettledState::Quarantined { reason } if reason.path.as_deref() == Some("/lines/0/sku"))
+        );
+    }
+
+    #[test]
+    fn retries_end_in_quarantine_and_say_so() {
+        assert!(matches!(settled(transient(), 11), SettledState::Retry { at, .. } if at >= 1_000));
+        assert!(
+            matches!(settled(transient(), 12), SettledState::Quarantined { reason } if reason.message.contains("12 attempts") && reason.code == "transient")
+        );
+    }
+
+    #[test]
+    fn an_answer_that_never_came_is_never_an_exhausted_retry() {
+        let unsure: Verdict = Outcome::Unknown(PluginError::new(ErrorCode::Transient, "timeout")).into();
+        assert!(matches!(settled(unsure, 99), SettledState::Unknown { .. }));
+    }
+
+    #[test]
+    fn a_call_that_was_cut_off_leaves_its_records_unsure() {
+        let trap = CallError::Trap {
+            message: "unreachable".to_owned(),
+            backtrace: Vec::new(),
+        };
+        assert!(matches!(Verdict::of_failed_write(&trap), Verdict::Unsure(_)));
+        let answered = CallError::Plugin(PluginError::new(ErrorCode::Auth, "401"));
+        assert!(matches!(
+            Verdict::of_failed_write(&answered),
+            Verdict::Again { .. }
+        ));
+    }
+
+    #[test]
+    fn a_record_is_as_far_as_its_slowest_output() {
+        let done = || Verdict::Done {
+            external_id: None,
+            duplicate: false,
+        };
+        assert!(matches!(
+            combine(vec![done(), transient()]),
+            Verdict::Again { .. }
+        ));
+        assert!(matches!(
+            combine(vec![done(), done()]),
+            Verdict::Done { duplicate: false, .. }
+        ));
+        let unsure = Verdict::Unsure(Reason {
+            code: "x".to_owned(),
+            message: String::new(),
+            path: None,
+        });
+        assert!(matches!(
+            combine(vec![transient(), unsure, done()]),
+            Verdict::Unsure(_)
+        ));
+    }
+
+    #[test]
+    fn progress_survives_being_stored() {
+        let mut progress = Progress::default();
+        progress.done(1, Some("b".to_owned()));
+        progress.done(0, Some("a".to_owned()));
+        progress.done(1, Some("again".to_owned()));
+        let back = Progress::parse(progress.to_text().as_deref());
+        assert_eq!(back, progress);
+        assert_eq!(back.external_id().as_deref(), Some("a,b"));
+        assert_eq!(Progress::parse(Some("not json")), Progress::default());
+    }
+}

@@ -1,0 +1,319 @@
+//! Reads one flow's source: waits for its trigger, then page by page to the end, each page committed before it is acknowledged.
+
+use std::time::Duration;
+
+use stecker_model::{ErrorCode, Page, ReadRequest, api::FlowError as ReadFailure};
+use stecker_store::{CommitPage, NewRecord, StoreError};
+
+use crate::{FlowError, backoff, context::FlowContext, schedule::Schedule};
+
+/// Payload bytes that a page is asked to stay under.
+const PAGE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How often a flow that waits for a trigger looks whether a run was asked for on another node.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why reading ended.
+pub(crate) enum ReadEnd {
+    /// It was asked to stop, or its one read is done.
+    Stopped,
+    /// The lease belongs to somebody else now.
+    Fenced,
+}
+
+/// What one page brought.
+enum Step {
+    More,
+    CaughtUp,
+}
+
+/// Reads until asked to stop.
+pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
+    let schedule = Schedule::of(&ctx.spec.trigger).unwrap_or(Schedule::Never);
+    let mut state = ctx.store.reader_state(&ctx.tenant, ctx.flow()).await?;
+    let mut served = if ctx.once { 0 } else { state.runs_served };
+    let mut failures: u32 = 0;
+    acknowledge_again(ctx, &state).await?;
+    loop {
+        let Some(requested) = wait_for_trigger(ctx, &schedule, state.last_read_at, served).await? else {
+            return Ok(ReadEnd::Stopped);
+        };
+        loop {
+            if !wait_for_room(ctx).await? {
+                return Ok(ReadEnd::Stopped);
+            }
+            let step = tokio::select! {
+                () = ctx.stop.cancelled() => return Ok(ReadEnd::Stopped),
+                step = read_page(ctx, state.cursor.clone(), requested) => step,
+            };
+            match step {
+                Ok(step) => {
+                    failures = 0;
+                    state = ctx.store.reader_state(&ctx.tenant, ctx.flow()).await?;
+                    ctx.deliver_now.notify_one();
+                    if matches!(step, Step::CaughtUp) {
+                        break;
+                    }
+                }
+                Err(ReadError::Fenced) => return Ok(ReadEnd::Fenced),
+                Err(ReadError::Store(error)) => return Err(error),
+                Err(ReadError::Failed {
+                    code,
+                    message,
+                    retry_after_ms,
+                }) => {
+                    failures = failures.saturating_add(1);
+                    let pause =
+                        backoff::pause_ms(&ctx.spec.retry, failures, retry_after_ms, &mut rand::rng());
+                    if !note_failure(ctx, code, message, pause).await? {
+                        return Ok(ReadEnd::Fenced);
+                    }
+                    if ctx.once && failures >= ctx.spec.retry.max_attempts {
+                        ctx.end_reading();
+                        return Ok(ReadEnd::Stopped);
+                    }
+                    tokio::select! {
+                        () = ctx.stop.cancelled() => return Ok(ReadEnd::Stopped),
+                        () = tokio::time::sleep(millis(pause)) => {}
+                        () = ctx.read_now.notified() => {}
+                    }
+                }
+            }
+        }
+        served = requested;
+        if ctx.once {
+            ctx.end_reading();
+            return Ok(ReadEnd::Stopped);
+        }
+    }
+}
+
+enum ReadError {
+    Fenced,
+    Store(StoreError),
+    Failed {
+        code: ErrorCode,
+        message: String,
+        retry_after_ms: Option<u64>,
+    },
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Fenced { .. } => Self::Fenced,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<FlowError> for ReadError {
+    fn from(error: FlowError) -> Self {
+        match error {
+            FlowError::Store(error) => error.into(),
+            FlowError::Call { code, message, .. } => Self::Failed {
+                code,
+                message,
+                retry_after_ms: None,
+            },
+            other => Self::Failed {
+                code: ErrorCode::Config,
+                message: other.to_string(),
+                retry_after_ms: None,
+            },
+        }
+    }
+}
+
+/// Reads, commits and acknowledges one page.
+async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Result<Step, ReadError> {
+    let source = ctx
+        .sessions
+        .connection(&ctx.tenant, &ctx.spec.source.connection)
+        .await?;
+    let request = ReadRequest {
+        stream: ctx.spec.source.stream.clone(),
+        cursor: cursor.clone(),
+        max_records: ctx.spec.delivery.page,
+        max_bytes: PAGE_BYTES,
+        deadline_ms: 0,
+        options: Vec::new(),
+    };
+    let called = source.session.read(request).await;
+    let page = called.result.map_err(|error| {
+        let retry_after_ms = match &error {
+            stecker_sandbox::CallError::Plugin(error) => error.retry_after_ms,
+            _ => None,
+        };
+        ReadError::Failed {
+            code: error.code(),
+            message: error.to_string(),
+            retry_after_ms,
+        }
+    })?;
+    check_progress(&page, cursor.as_deref())?;
+    let Page {
+        records,
+        cursor: next,
+        more,
+        ..
+    } = page;
+    let stream = &ctx.spec.source.stream;
+    let committed = ctx
+        .store
+        .commit_page(
+            &ctx.lease,
+            CommitPage {
+                flow: ctx.flow(),
+                stream,
+                release: &source.release,
+                records: records.into_iter().map(|record| NewRecord { record }).collect(),
+                cursor: next.clone(),
+                caught_up: !more,
+                run,
+                now: ctx.now(),
+            },
+        )
+        .await?;
+    tracing::debug!(
+        tenant = %ctx.tenant, flow = %ctx.flow(), accepted = committed.accepted, duplicates = committed.duplicates, more,
+        wall_us = called.usage.wall_us, "page committed"
+    );
+    if let Some(next) = next.filter(|next| Some(next) != cursor.as_ref()) {
+        acknowledge(ctx, &next).await?;
+    }
+    Ok(if more { Step::More } else { Step::CaughtUp })
+}
+
+/// A source that promises more from the very place it was read from would be read for ever.
+fn check_progress(page: &Page, before: Option<&str>) -> Result<(), ReadError> {
+    if page.more && page.cursor.as_deref() == before {
+        return Err(ReadError::Failed {
+            code: ErrorCode::Fatal,
+            message: format!(
+                "the source says that there is more, but its cursor stays at {}; this is a fault of the plugin, report it to its author",
+                before.unwrap_or("the beginning")
+            ),
+            retry_after_ms: None,
+        });
+    }
+    Ok(())
+}
+
+/// Tells the source that everything up to the cursor is safe. A failure costs nothing: it is told again with the next page.
+async fn acknowledge(ctx: &FlowContext, cursor: &str) -> Result<(), ReadError> {
+    let source = ctx
+        .sessions
+        .connection(&ctx.tenant, &ctx.spec.source.connection)
+        .await?;
+    let stream = &ctx.spec.source.stream;
+    match source.session.acknowledge(stream, cursor).await.result {
+        Ok(()) => ctx
+            .store
+            .mark_acknowledged(&ctx.lease, ctx.flow(), stream, cursor)
+            .await
+            .map_err(ReadError::from),
+        Err(error) => {
+            tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), %error, "the source could not take an acknowledgement; it is repeated");
+            Ok(())
+        }
+    }
+}
+
+/// After a kill between commit and acknowledgement: the source is told now.
+async fn acknowledge_again(ctx: &FlowContext, state: &stecker_store::ReaderState) -> Result<(), StoreError> {
+    let Some(cursor) = state
+        .cursor
+        .as_ref()
+        .filter(|cursor| state.acknowledged.as_ref() != Some(*cursor))
+    else {
+        return Ok(());
+    };
+    match acknowledge(ctx, cursor).await {
+        Err(ReadError::Store(error)) => Err(error),
+        // The first page finds out about anything else, and says so where the operator looks.
+        Ok(()) | Err(ReadError::Fenced | ReadError::Failed { .. }) => Ok(()),
+    }
+}
+
+/// Waits until the source is to be read; the number of the run that is served by it, or `None` when asked to stop.
+async fn wait_for_trigger(
+    ctx: &FlowContext,
+    schedule: &Schedule,
+    last_read_at: Option<i64>,
+    served: i64,
+) -> Result<Option<i64>, StoreError> {
+    loop {
+        let requested = ctx.store.runs_requested(&ctx.tenant, ctx.flow()).await?;
+        let now = ctx.now();
+        let due = schedule.next(last_read_at, now);
+        if ctx.once || requested > served || due.is_some_and(|due| due <= now) {
+            return Ok(Some(requested));
+        }
+        let wait = due.map_or(LOOK, |due| millis(due - now)).min(LOOK);
+        tokio::select! {
+            () = ctx.stop.cancelled() => return Ok(None),
+            () = ctx.read_now.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Backpressure: holds the reader while too much waits for delivery. `false` when asked to stop.
+async fn wait_for_room(ctx: &FlowContext) -> Result<bool, StoreError> {
+    while ctx.store.waiting(&ctx.tenant, ctx.flow()).await? >= u64::from(ctx.spec.delivery.max_waiting) {
+        tokio::select! {
+            () = ctx.stop.cancelled() => return Ok(false),
+            () = ctx.room.notified() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+    Ok(!ctx.stop.is_cancelled())
+}
+
+async fn note_failure(
+    ctx: &FlowContext,
+    code: ErrorCode,
+    message: String,
+    pause: i64,
+) -> Result<bool, StoreError> {
+    tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), code = code.as_str(), %message, pause_ms = pause, "reading failed");
+    let now = ctx.now();
+    let failure = ReadFailure {
+        at: now,
+        code: code.as_str().to_owned(),
+        message,
+        next_try_at: Some(now.saturating_add(pause)),
+    };
+    match ctx
+        .store
+        .set_read_error(&ctx.lease, ctx.flow(), failure, now)
+        .await
+    {
+        Ok(()) => Ok(true),
+        Err(StoreError::Fenced { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_that_stands_still_is_an_error_only_while_more_is_promised() {
+        let page = |cursor: Option<&str>, more| Page {
+            cursor: cursor.map(str::to_owned),
+            more,
+            ..Page::default()
+        };
+        assert!(check_progress(&page(Some("1"), true), Some("1")).is_err());
+        assert!(check_progress(&page(None, true), None).is_err());
+        assert!(check_progress(&page(Some("1"), false), Some("1")).is_ok());
+        assert!(check_progress(&page(Some("2"), true), Some("1")).is_ok());
+    }
+}

@@ -1,0 +1,81 @@
+//! Releases: from bytes to something callable, each loaded once per process.
+
+use std::{collections::HashMap, sync::Arc};
+
+use stecker_model::{Digest, Name, api::ReleaseInfo};
+use stecker_sandbox::{Release, Sandbox};
+use stecker_store::{NewRelease, Store};
+use tokio::sync::Mutex;
+
+use crate::FlowError;
+
+/// Loads releases out of the store into the sandbox.
+pub(crate) struct Releases {
+    store: Store,
+    sandbox: Sandbox,
+    loaded: Mutex<HashMap<Digest, Release>>,
+}
+
+impl Releases {
+    pub(crate) fn new(store: Store, sandbox: Sandbox) -> Self {
+        Self {
+            store,
+            sandbox,
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// Takes a component in: inspected, compiled, link-checked and asked for its description before it is kept, so that what the
+    /// store holds has been seen to load.
+    pub(crate) async fn add(
+        &self,
+        tenant: &Name,
+        component: &[u8],
+        now: i64,
+    ) -> Result<ReleaseInfo, FlowError> {
+        let release = self
+            .sandbox
+            .load(Arc::from(component))
+            .await
+            .map_err(|error| FlowError::Load(error.to_string()))?;
+        release.describe().await?;
+        let inspection = release.inspection();
+        let info = ReleaseInfo {
+            digest: release.digest().clone(),
+            name: inspection.manifest.name.to_string(),
+            version: inspection.manifest.version.to_string(),
+            roles: inspection.roles.iter().map(ToString::to_string).collect(),
+            size: component.len() as u64,
+            added_at: now,
+        };
+        let inspection_json =
+            serde_json::to_string(inspection).map_err(|error| FlowError::Load(error.to_string()))?;
+        let row = NewRelease {
+            info: info.clone(),
+            inspection_json,
+            component: component.to_vec(),
+        };
+        self.store.put_release(tenant, row, now).await?;
+        self.loaded.lock().await.insert(info.digest.clone(), release);
+        Ok(info)
+    }
+
+    /// A release that the tenant has.
+    pub(crate) async fn get(&self, tenant: &Name, digest: &Digest) -> Result<Release, FlowError> {
+        if let Some(release) = self.loaded.lock().await.get(digest) {
+            return Ok(release.clone());
+        }
+        let component = self
+            .store
+            .release_component(tenant, digest)
+            .await?
+            .ok_or_else(|| FlowError::not_found("release", digest))?;
+        let release = self
+            .sandbox
+            .load(Arc::from(component))
+            .await
+            .map_err(|error| FlowError::Load(error.to_string()))?;
+        self.loaded.lock().await.insert(digest.clone(), release.clone());
+        Ok(release)
+    }
+}

@@ -1,0 +1,98 @@
+//! One flow under a lease: its reader, its deliverer and the renewal of the lease, ended together.
+
+use std::{sync::Arc, time::Duration};
+
+use stecker_store::StoreError;
+
+use crate::{
+    context::FlowContext,
+    deliver::{self, DeliverEnd},
+    reader::{self, ReadEnd},
+};
+
+/// How a run of a flow ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// As asked.
+    Stopped,
+    /// The lease went to somebody else.
+    Fenced,
+    /// The store failed; the flow is taken up again when it works.
+    Store(StoreError),
+}
+
+/// Runs a flow until its context says stop, its lease is lost or the store fails. Gives the lease back unless it is lost.
+pub(crate) async fn run(ctx: Arc<FlowContext>, ttl: Duration) -> Ended {
+    let ended = match ctx.store.recover(&ctx.lease, ctx.flow(), ctx.now()).await {
+        Ok(unsure) => {
+            if unsure > 0 {
+                tracing::info!(tenant = %ctx.tenant, flow = %ctx.flow(), unsure, "records were being sent when the holder before ended; they are looked up");
+            }
+            run_loops(&ctx, ttl).await
+        }
+        Err(StoreError::Fenced { .. }) => Ended::Fenced,
+        Err(error) => Ended::Store(error),
+    };
+    match &ended {
+        Ended::Fenced => {
+            tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), "the lease went to somebody else")
+        }
+        Ended::Store(error) => {
+            tracing::error!(tenant = %ctx.tenant, flow = %ctx.flow(), %error, "the flow stopped because the store failed; it is taken up again");
+        }
+        Ended::Stopped => {}
+    }
+    if !matches!(ended, Ended::Fenced)
+        && let Err(error) = ctx.store.release_lease(&ctx.lease).await
+    {
+        // It runs out by itself.
+        tracing::debug!(%error, "the lease could not be given back");
+    }
+    ended
+}
+
+async fn run_loops(ctx: &Arc<FlowContext>, ttl: Duration) -> Ended {
+    let renewed = renew(ctx, ttl);
+    let loops = async {
+        let reading = async {
+            let end = reader::run(ctx).await;
+            if !matches!(end, Ok(ReadEnd::Stopped)) {
+                ctx.stop.cancel();
+            }
+            ctx.end_reading();
+            end
+        };
+        let delivering = async {
+            let end = deliver::run(ctx).await;
+            if !matches!(end, Ok(DeliverEnd::Stopped)) {
+                ctx.stop.cancel();
+            }
+            end
+        };
+        tokio::join!(reading, delivering)
+    };
+    tokio::select! {
+        ended = renewed => ended,
+        ends = loops => match ends {
+            (Err(error), _) | (_, Err(error)) => Ended::Store(error),
+            (Ok(ReadEnd::Fenced), _) | (_, Ok(DeliverEnd::Fenced)) => Ended::Fenced,
+            (Ok(ReadEnd::Stopped), Ok(DeliverEnd::Stopped)) => Ended::Stopped,
+        },
+    }
+}
+
+/// Keeps the lease. Ends when it is lost, which drops whatever runs: its results could not be committed anyway.
+async fn renew(ctx: &FlowContext, ttl: Duration) -> Ended {
+    let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+    let mut last = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(ttl / 3).await;
+        match ctx.store.renew(&ctx.lease, ctx.now(), ttl_ms).await {
+            Ok(true) => last = tokio::time::Instant::now(),
+            Ok(false) => return Ended::Fenced,
+            // One missed renewal is no reason to drop work; the commits are fenced by the epoch in any case.
+            Err(error) if last.elapsed() < ttl => tracing::warn!(%error, "the lease could not be renewed"),
+            Err(error) => return Ended::Store(error),
+        }
+    }
+}

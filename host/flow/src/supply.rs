@@ -1,0 +1,138 @@
+//! What the sandbox asks for from outside: secrets and storage, filled from the connection's specification and the store.
+
+use std::{collections::BTreeMap, env, fs};
+
+use async_trait::async_trait;
+use stecker_model::{CredentialSpec, Name, SecretRef};
+use stecker_sandbox::{
+    Condition, CredentialError, Credentials, Denial, LogLevel, Observer, Secret, Storage, StorageError, StoredEntry,
+};
+use stecker_store::{KvCondition, Store, StoreError};
+
+/// Reads secrets where the connection's specification says, at the moment of use: a changed file counts from the next call on,
+/// and nothing is kept.
+pub(crate) struct SpecCredentials {
+    pub(crate) credentials: BTreeMap<Name, CredentialSpec>,
+}
+
+impl Credentials for SpecCredentials {
+    fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
+        let unavailable = |message: String| CredentialError::Unavailable { name: name.to_owned(), message };
+        let Some((_, spec)) = self.credentials.iter().find(|(known, _)| known.as_str() == name) else {
+            return Err(CredentialError::NotBound { name: name.to_owned() });
+        };
+        let value = match &spec.secret {
+            SecretRef::Env(variable) => {
+                env::var(variable).map_err(|error| unavailable(format!("environment variable {variable}: {error}")))?
+            }
+            SecretRef::File(path) => {
+                fs::read_to_string(path).map_err(|error| unavailable(format!("file {path}: {error}")))?
+            }
+        };
+        let value = value.trim_end_matches(['\r', '\n']);
+        if value.is_empty() {
+            return Err(unavailable("it is empty where the setup points to".to_owned()));
+        }
+        Ok(match &spec.username {
+            Some(username) => Secret::with_username(username.clone(), value.to_owned()),
+            None => Secret::new(value.to_owned()),
+        })
+    }
+}
+
+/// Passes what guests log, and what they are refused, on to the host's log, with the connection's name.
+pub(crate) struct ConnectionLog {
+    pub(crate) tenant: Name,
+    pub(crate) connection: Name,
+}
+
+impl Observer for ConnectionLog {
+    fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
+        let Self { tenant, connection } = self;
+        match level {
+            LogLevel::Trace => tracing::trace!(target: "guest", %tenant, %connection, ?fields, "{message}"),
+            LogLevel::Debug => tracing::debug!(target: "guest", %tenant, %connection, ?fields, "{message}"),
+            LogLevel::Info => tracing::info!(target: "guest", %tenant, %connection, ?fields, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "guest", %tenant, %connection, ?fields, "{message}"),
+            LogLevel::Error => tracing::error!(target: "guest", %tenant, %connection, ?fields, "{message}"),
+        }
+    }
+
+    fn denied(&self, denial: &Denial) {
+        let Self { tenant, connection } = self;
+        tracing::warn!(%tenant, %connection, rule = denial.rule, asked = denial.asked, grant = denial.smallest_grant, "denied");
+    }
+}
+
+/// The key/value store of one connection.
+pub(crate) struct StoreStorage {
+    pub(crate) store: Store,
+    pub(crate) tenant: Name,
+    pub(crate) connection: Name,
+    /// Keys and values together.
+    pub(crate) max_bytes: u64,
+}
+
+fn condition(condition: Condition) -> KvCondition {
+    match condition {
+        Condition::Always => KvCondition::Always,
+        Condition::Absent => KvCondition::Absent,
+        Condition::Version(version) => KvCondition::Version(version),
+    }
+}
+
+fn storage_error(error: StoreError) -> StorageError {
+    match error {
+        StoreError::KvConflict { current } => StorageError::Conflict { current },
+        StoreError::KvQuota { needed, max, .. } => StorageError::Quota { needed, max },
+        other => StorageError::Unavailable { message: other.to_string() },
+    }
+}
+
+#[async_trait]
+impl Storage for StoreStorage {
+    async fn get(&self, key: &str) -> Result<Option<StoredEntry>, StorageError> {
+        let entry = self
+            .store
+            .kv_get(&self.tenant, &self.connection, key)
+            .await
+            .map_err(storage_error)?;
+        Ok(entry.map(|entry| StoredEntry {
+            value: entry.value,
+            version: entry.version,
+        }))
+    }
+
+    async fn put(&self, key: &str, value: Vec<u8>, when: Condition) -> Result<u64, StorageError> {
+        self.store
+            .kv_put(
+                &self.tenant,
+                &self.connection,
+                key,
+                &value,
+                condition(when),
+                self.max_bytes,
+            )
+            .await
+            .map_err(storage_error)
+    }
+
+    async fn delete(&self, key: &str, when: Condition) -> Result<bool, StorageError> {
+        self.store
+            .kv_delete(&self.tenant, &self.connection, key, condition(when))
+            .await
+            .map_err(storage_error)
+    }
+
+    async fn list_keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, StorageError> {
+        self.store
+            .kv_list(&self.tenant, &self.connection, prefix, after, limit)
+            .await
+            .map_err(storage_error)
+    }
+}

@@ -1,0 +1,144 @@
+//! Calls from systems: stored byte for byte first, then taken apart by the connector, then settled into the ledger.
+
+use stecker_model::{ErrorCode, Name, RawRequest, Received, Record, Reply, Verdict, api::Reason};
+use stecker_store::{Fanout, FlowRow, NewRecord, SettleWebhook, Store, WebhookVerdict};
+
+use crate::{FlowError, sessions::Sessions};
+
+/// What a call led to.
+pub(crate) struct Handled {
+    pub(crate) reply: Reply,
+    /// Flows that got records.
+    pub(crate) flows: Vec<Name>,
+}
+
+fn plain(status: u16) -> Reply {
+    Reply {
+        status,
+        headers: Vec::new(),
+        body: Vec::new(),
+    }
+}
+
+/// Takes a call in. An unknown connection is an error; anything the connector does with the call is a reply.
+pub(crate) async fn handle(
+    store: &Store,
+    sessions: &Sessions,
+    tenant: &Name,
+    connection: &Name,
+    request: RawRequest,
+    now: i64,
+) -> Result<Handled, FlowError> {
+    if store.connection(tenant, connection).await?.is_none() {
+        return Err(FlowError::not_found("connection", connection));
+    }
+    let id = store.store_webhook(tenant, connection, &request, now).await?;
+    settle(store, sessions, tenant, connection, id, request, now).await
+}
+
+/// Takes a stored call apart and settles it. Also the way back in for calls that a kill or a failing connector left unsettled.
+pub(crate) async fn settle(
+    store: &Store,
+    sessions: &Sessions,
+    tenant: &Name,
+    connection: &Name,
+    id: i64,
+    request: RawRequest,
+    now: i64,
+) -> Result<Handled, FlowError> {
+    let bound = match sessions.connection(tenant, connection).await {
+        Ok(bound) => bound,
+        Err(FlowError::Store(error)) => return Err(error.into()),
+        Err(error) => return Ok(kept_for_later(tenant, connection, &error.to_string())),
+    };
+    let received = match bound.session.receive(request).await.result {
+        Ok(received) => received,
+        Err(error) if error.code() == ErrorCode::Unsupported => {
+            let reason = Reason {
+                code: error.code().as_str().to_owned(),
+                message: "the connector takes no webhooks".to_owned(),
+                path: None,
+            };
+            let refused = SettleWebhook::without_records(WebhookVerdict::Refused, Some(reason));
+            store.settle_webhook(tenant, connection, id, refused, now).await?;
+            return Ok(Handled {
+                reply: plain(404),
+                flows: Vec::new(),
+            });
+        }
+        Err(error) => return Ok(kept_for_later(tenant, connection, &error.to_string())),
+    };
+    let Received {
+        verdict,
+        event_id,
+        records,
+        reply,
+        reason,
+    } = received;
+    let reason = reason.map(|message| Reason {
+        code: "webhook".to_owned(),
+        message,
+        path: None,
+    });
+    let (verdict, default_status) = match verdict {
+        Verdict::Accept => (WebhookVerdict::Accepted, 204),
+        Verdict::Ignore => (WebhookVerdict::Ignored, 204),
+        Verdict::Refuse => (WebhookVerdict::Refused, 401),
+    };
+    let fanout = if matches!(verdict, WebhookVerdict::Accepted) {
+        fan_out(store.flows(tenant).await?, connection, &bound.release, records)
+    } else {
+        Vec::new()
+    };
+    let flows: Vec<Name> = fanout.iter().map(|part| part.flow.clone()).collect();
+    let settled = SettleWebhook {
+        verdict,
+        event_id,
+        reason,
+        fanout,
+    };
+    let committed = store.settle_webhook(tenant, connection, id, settled, now).await?;
+    tracing::debug!(%tenant, %connection, id, accepted = committed.accepted, duplicates = committed.duplicates, "webhook settled");
+    Ok(Handled {
+        reply: reply.unwrap_or_else(|| plain(default_status)),
+        flows,
+    })
+}
+
+/// The call is safe, only not understood yet: the system need not send it again.
+fn kept_for_later(tenant: &Name, connection: &Name, error: &str) -> Handled {
+    tracing::warn!(%tenant, %connection, error, "a webhook was stored, but its connector failed; it is tried again");
+    Handled {
+        reply: plain(202),
+        flows: Vec::new(),
+    }
+}
+
+/// Every flow that takes webhooks of this connection gets the records of its own stream.
+fn fan_out(
+    flows: Vec<FlowRow>,
+    connection: &Name,
+    release: &stecker_model::Digest,
+    records: Vec<Record>,
+) -> Vec<Fanout> {
+    flows
+        .into_iter()
+        .filter(|row| row.spec.trigger.webhook && row.spec.source.connection == *connection)
+        .filter_map(|row| {
+            let stream = row.spec.source.stream;
+            let own: Vec<NewRecord> = records
+                .iter()
+                .filter(|record| record.stream == stream)
+                .map(|record| NewRecord {
+                    record: record.clone(),
+                })
+                .collect();
+            (!own.is_empty()).then(|| Fanout {
+                flow: row.spec.name,
+                stream,
+                release: release.clone(),
+                records: own,
+            })
+        })
+        .collect()
+}
