@@ -33,31 +33,74 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
     /// The data folder: database, token, cache [default: ~/.local/share/stecker, or below $XDG_DATA_HOME]
-    #[arg(long, global = true, value_name = "DIR", env = "STECKER_DATA", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "STECKER_DATA",
+        hide_env_values = true
+    )]
     pub(crate) data: Option<PathBuf>,
     /// The database, for commands that work in the data folder: sqlite:FILE or postgres://… [default: a file in the data folder]
-    #[arg(long, global = true, value_name = "URL", env = "STECKER_DATABASE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "STECKER_DATABASE",
+        hide_env_values = true
+    )]
     pub(crate) database: Option<String>,
     /// Have this server do it, such as http://127.0.0.1:7420
-    #[arg(long, global = true, value_name = "URL", env = "STECKER_SERVER", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "STECKER_SERVER",
+        hide_env_values = true
+    )]
     pub(crate) server: Option<String>,
     /// The server's token, as in the file `token` of its data folder
-    #[arg(long, global = true, value_name = "TOKEN", env = "STECKER_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "STECKER_TOKEN",
+        hide_env_values = true
+    )]
     pub(crate) token: Option<String>,
     /// Whose connections and flows
-    #[arg(long, global = true, value_name = "NAME", env = "STECKER_TENANT", hide_env_values = true, default_value = "default")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "STECKER_TENANT",
+        hide_env_values = true,
+        default_value = "default"
+    )]
     pub(crate) tenant: Name,
     /// Answer with JSON, one value, on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Colours; `auto` uses them on a terminal unless NO_COLOR is set
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub(crate) color: Color,
     /// Log more, to standard error; -vv still more. RUST_LOG chooses by module
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// How the log is written: text or json
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
     pub(crate) log_format: LogFormat,
 }
 
@@ -93,37 +136,55 @@ Plugins that the file names by path are added as releases, because configuration
 changes.")]
     Plan(SetupFile),
     /// Connections: systems that are connected
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   stecker connection list
-  stecker connection check shop")]
+  stecker connection check shop"
+    )]
     Connection(Connection),
     /// Flows: run, watch, pause
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   stecker flow list
   stecker flow run orders-to-erp
-  stecker flow pause orders-to-erp --reason 'stock-taking'")]
+  stecker flow pause orders-to-erp --reason 'stock-taking'"
+    )]
     Flow(Flow),
     /// Records: what was read and what became of it
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   stecker records list --flow orders-to-erp --state retrying
-  stecker records show orders-to-erp/1042")]
+  stecker records show orders-to-erp/1042"
+    )]
     Records(Records),
     /// Quarantine: records that need a decision
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   stecker quarantine list
   stecker quarantine retry --flow orders-to-erp --code unknown-product
-  stecker quarantine discard orders-to-erp/1042 --reason 'test order'")]
+  stecker quarantine discard orders-to-erp/1042 --reason 'test order'"
+    )]
     Quarantine(Quarantine),
     /// Releases: plugins that the host has
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   stecker release list
-  stecker release add target/plugins/acme-shop-1.0.0.wasm")]
+  stecker release add target/plugins/acme-shop-1.0.0.wasm"
+    )]
     Release(Release),
     /// Write, build and look at plugins
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   stecker plugin new acme/shop --kind source
   stecker plugin build shop
-  stecker plugin inspect shop/target/plugins/acme-shop-0.1.0.wasm")]
+  stecker plugin inspect shop/target/plugins/acme-shop-0.1.0.wasm"
+    )]
     Plugin(Plugin),
     /// Run flows and answer requests, until SIGTERM or ctrl-c
     #[command(after_help = "Examples:
@@ -185,7 +246,9 @@ pub(crate) enum Connection {
         name: Name,
     },
     /// List the streams of a connection
-    #[command(after_help = "Examples:\n  stecker connection discover shop\n  stecker connection discover shop --json   with the schema of each")]
+    #[command(
+        after_help = "Examples:\n  stecker connection discover shop\n  stecker connection discover shop --json   with the schema of each"
+    )]
     Discover {
         /// The connection
         name: Name,
@@ -215,13 +278,17 @@ Fails if records are in quarantine that were not there before, or if the source 
         no_wait: bool,
     },
     /// Show a flow and its account
-    #[command(after_help = "Examples:\n  stecker flow status orders-to-erp\n  stecker flow status orders-to-erp --json")]
+    #[command(
+        after_help = "Examples:\n  stecker flow status orders-to-erp\n  stecker flow status orders-to-erp --json"
+    )]
     Status {
         /// The flow
         name: Name,
     },
     /// Read and deliver nothing until resumed
-    #[command(after_help = "Examples:\n  stecker flow pause orders-to-erp --reason 'stock-taking until noon'")]
+    #[command(
+        after_help = "Examples:\n  stecker flow pause orders-to-erp --reason 'stock-taking until noon'"
+    )]
     Pause {
         /// The flow
         name: Name,
@@ -288,7 +355,9 @@ fn record_state(text: &str) -> Result<RecordState, String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Quarantine {
     /// List causes, with how many records each has
-    #[command(after_help = "Examples:\n  stecker quarantine list\n  stecker quarantine list --flow orders-to-erp --json")]
+    #[command(
+        after_help = "Examples:\n  stecker quarantine list\n  stecker quarantine list --flow orders-to-erp --json"
+    )]
     List {
         /// Of this flow
         #[arg(long, value_name = "NAME")]
@@ -300,7 +369,9 @@ pub(crate) enum Quarantine {
   stecker quarantine retry --flow orders-to-erp --code unknown-product")]
     Retry(Selection),
     /// Give records up
-    #[command(after_help = "Examples:\n  stecker quarantine discard orders-to-erp/1042 --reason 'test order'")]
+    #[command(
+        after_help = "Examples:\n  stecker quarantine discard orders-to-erp/1042 --reason 'test order'"
+    )]
     Discard {
         #[command(flatten)]
         selection: Selection,
@@ -407,7 +478,13 @@ pub(crate) struct BuildPlugin {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Address and port; port 0 takes a free one. Beyond loopback others can reach it, unencrypted
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420", env = "STECKER_LISTEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:7420",
+        env = "STECKER_LISTEN",
+        hide_env_values = true
+    )]
     pub(crate) listen: SocketAddr,
     /// How long the flows of a node that died wait for another one (several nodes on one Postgres)
     #[arg(long, value_name = "PERIOD", default_value = "15s")]

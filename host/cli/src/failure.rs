@@ -55,7 +55,9 @@ pub(crate) fn failed(kind: &str, detail: impl Into<String>) -> Problem {
 
 /// A file that cannot be used.
 pub(crate) fn file(action: &str, path: &Path, error: impl Display, hint: &str) -> Failure {
-    failed("file", format!("cannot {action} {}: {error}", path.display())).with_hint(hint).into()
+    failed("file", format!("cannot {action} {}: {error}", path.display()))
+        .with_hint(hint)
+        .into()
 }
 
 /// A setup with faults, found on this side.
@@ -64,5 +66,7 @@ pub(crate) fn faulty(path: &Path, faults: Vec<Fault>) -> Failure {
         1 => format!("{} has a fault; nothing was changed", path.display()),
         n => format!("{} has {n} faults; nothing was changed", path.display()),
     };
-    Problem::new(422, "invalid", "Not valid", detail).with_faults(faults).into()
+    Problem::new(422, "invalid", "Not valid", detail)
+        .with_faults(faults)
+        .into()
 }

@@ -33,7 +33,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Usage(text)) => {
-            output.problem(&stecker_model::api::Problem::new(400, "usage", "Not understood", text));
+            output.problem(&stecker_model::api::Problem::new(
+                400,
+                "usage",
+                "Not understood",
+                text,
+            ));
             ExitCode::from(2)
         }
     }
@@ -73,7 +78,9 @@ fn log(cli: &Cli, output: Output) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match cli.globals.log_format {
         LogFormat::Text => log.with_ansi(output.colors_errors()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

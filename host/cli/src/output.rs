@@ -75,7 +75,11 @@ impl Output {
         }
         let _ = writeln!(out, "{}: {}", paint(BAD.bold(), "error"), problem.detail);
         // A single fault usually is the message already.
-        for fault in problem.errors.iter().filter(|fault| !problem.detail.contains(&fault.reason)) {
+        for fault in problem
+            .errors
+            .iter()
+            .filter(|fault| !problem.detail.contains(&fault.reason))
+        {
             let _ = writeln!(out, "  {}: {}", paint(BOLD, &fault.path), fault.reason);
         }
         if let Some(hint) = &problem.hint {
@@ -105,13 +109,24 @@ impl Page {
     /// Columns as wide as they need to be. Numbers to the right.
     pub(crate) fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
         let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| plain_width(cell));
-            cells.chain([head.get(column).map_or(0, |text| text.chars().count())]).max().unwrap_or(0)
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| plain_width(cell));
+            cells
+                .chain([head.get(column).map_or(0, |text| text.chars().count())])
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..head.len()).map(width).collect();
         let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let right: Vec<bool> = (0..head.len())
-            .map(|column| !rows.is_empty() && rows.iter().all(|row| row.get(column).is_some_and(|cell| number(cell))))
+            .map(|column| {
+                !rows.is_empty()
+                    && rows
+                        .iter()
+                        .all(|row| row.get(column).is_some_and(|cell| number(cell)))
+            })
             .collect();
         let mut write = |cells: &mut dyn Iterator<Item = (String, usize)>| {
             let mut line = String::new();
@@ -121,7 +136,11 @@ impl Page {
                     line.push_str("  ");
                 }
                 let to_the_right = right.get(column).copied().unwrap_or(false);
-                line.push_str(&if to_the_right { format!("{pad}{cell}") } else { format!("{cell}{pad}") });
+                line.push_str(&if to_the_right {
+                    format!("{pad}{cell}")
+                } else {
+                    format!("{cell}{pad}")
+                });
             }
             self.0.push_str(line.trim_end());
             self.0.push('\n');
@@ -169,8 +188,10 @@ fn plain_width(text: &str) -> usize {
 
 /// Milliseconds since 1970 as UTC.
 pub(crate) fn time(millis: i64) -> String {
-    jiff::Timestamp::from_millisecond(millis)
-        .map_or_else(|_| millis.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+    jiff::Timestamp::from_millisecond(millis).map_or_else(
+        |_| millis.to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -183,7 +204,10 @@ mod tests {
         let row = |name: &str, n: &str| vec![name.to_owned(), n.to_owned(), good("ok")];
         page.table(&["name", "n", "state"], &[row("a", "1"), row("längerer", "1042")]);
         let plain = anstream::adapter::strip_str(&page.0).to_string();
-        assert_eq!(plain, "name         n  state\na            1  ok\nlängerer  1042  ok\n");
+        assert_eq!(
+            plain,
+            "name         n  state\na            1  ok\nlängerer  1042  ok\n"
+        );
     }
 
     #[test]

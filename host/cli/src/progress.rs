@@ -13,9 +13,17 @@ impl Progress {
     /// Hidden for programs; `indicatif` hides it by itself where no terminal is.
     pub(crate) fn new(output: Output, what: &str) -> Self {
         let bar = ProgressBar::new_spinner();
-        bar.set_draw_target(if output.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() });
+        bar.set_draw_target(if output.json {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        });
         let plain = !output.colors_errors();
-        let template = if plain { "{spinner} {elapsed:>4} {wide_msg}" } else { "{spinner:.green} {elapsed:>4} {wide_msg}" };
+        let template = if plain {
+            "{spinner} {elapsed:>4} {wide_msg}"
+        } else {
+            "{spinner:.green} {elapsed:>4} {wide_msg}"
+        };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -54,16 +54,26 @@ struct Made {
 }
 
 pub(crate) fn new(output: Output, wish: &NewPlugin) -> Result<()> {
-    let folder = wish.path.clone().unwrap_or_else(|| PathBuf::from(wish.name.name()));
+    let folder = wish
+        .path
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(wish.name.name()));
     if !is_free(&folder)? {
-        return Err(failed("not-empty", format!("{} is there already and not empty", folder.display()))
-            .with_hint("give another folder with --path; nothing was written")
-            .into());
+        return Err(failed(
+            "not-empty",
+            format!("{} is there already and not empty", folder.display()),
+        )
+        .with_hint("give another folder with --path; nothing was written")
+        .into());
     }
-    let folder = std::path::absolute(&folder).map_err(|error| file("find", &folder, error, "give another folder with --path"))?;
+    let folder = std::path::absolute(&folder)
+        .map_err(|error| file("find", &folder, error, "give another folder with --path"))?;
     let sdk = sdk(wish, &folder)?;
     let dependency = match &sdk {
-        Some(path) => format!("stecker-sdk = {{ path = {} }}", toml::Value::from(relative(path, &folder).display().to_string())),
+        Some(path) => format!(
+            "stecker-sdk = {{ path = {} }}",
+            toml::Value::from(relative(path, &folder).display().to_string())
+        ),
         None => {
             output.note("note: the SDK was not found near here; Cargo.toml names it by version, and --sdk-path would name a folder");
             format!("stecker-sdk = \"{}\"", env!("CARGO_PKG_VERSION"))
@@ -77,21 +87,49 @@ pub(crate) fn new(output: Output, wish: &NewPlugin) -> Result<()> {
         ("@TITLE@", title(wish.name.name())),
         ("@TYPE@", title(wish.name.name()).replace(' ', "")),
         ("@SDK@", dependency),
-        ("@FILE@", format!("{}-{}-0.1.0.wasm", wish.name.namespace(), wish.name.name())),
+        (
+            "@FILE@",
+            format!("{}-{}-0.1.0.wasm", wish.name.namespace(), wish.name.name()),
+        ),
     ];
     let mut files = Vec::new();
     for (name, template) in sources(wish.kind) {
-        let text = words.iter().fold(template.to_owned(), |text, (word, value)| text.replace(word, value));
+        let text = words.iter().fold(template.to_owned(), |text, (word, value)| {
+            text.replace(word, value)
+        });
         let path = folder.join(name);
-        let written = fs::create_dir_all(path.parent().unwrap_or(&folder)).and_then(|()| fs::write(&path, text));
-        written.map_err(|error| file("write", &path, error, "choose a folder that can be written, with --path"))?;
+        let written =
+            fs::create_dir_all(path.parent().unwrap_or(&folder)).and_then(|()| fs::write(&path, text));
+        written.map_err(|error| {
+            file(
+                "write",
+                &path,
+                error,
+                "choose a folder that can be written, with --path",
+            )
+        })?;
         files.push(PathBuf::from(name));
     }
-    fs::write(folder.join(".gitignore"), "/target\n")
-        .map_err(|error| file("write", &folder, error, "choose a folder that can be written, with --path"))?;
-    let made = Made { name: wish.name.to_string(), path: folder.clone(), files };
+    fs::write(folder.join(".gitignore"), "/target\n").map_err(|error| {
+        file(
+            "write",
+            &folder,
+            error,
+            "choose a folder that can be written, with --path",
+        )
+    })?;
+    let made = Made {
+        name: wish.name.to_string(),
+        path: folder.clone(),
+        files,
+    };
     output.answer(&made, |page| {
-        page.line(format!("{} {} in {}", good("made"), bold(&made.name), folder.display()));
+        page.line(format!(
+            "{} {} in {}",
+            good("made"),
+            bold(&made.name),
+            folder.display()
+        ));
         page.line(format!("  cd {}", folder.display()));
         page.line("  cargo test               its tests, without WebAssembly or network");
         page.line("  stecker plugin build     the component");
@@ -111,28 +149,52 @@ fn is_free(folder: &Path) -> Result<bool> {
 fn sdk(wish: &NewPlugin, folder: &Path) -> Result<Option<PathBuf>> {
     if let Some(path) = &wish.sdk_path {
         if !is_sdk(path) {
-            return Err(failed("no-sdk", format!("{} is not the SDK: its Cargo.toml would name the package stecker-sdk", path.display()))
-                .with_hint("give the folder plugin-sdk/rust of Stecker's sources")
-                .into());
+            return Err(failed(
+                "no-sdk",
+                format!(
+                    "{} is not the SDK: its Cargo.toml would name the package stecker-sdk",
+                    path.display()
+                ),
+            )
+            .with_hint("give the folder plugin-sdk/rust of Stecker's sources")
+            .into());
         }
-        return fs::canonicalize(path).map(Some).map_err(|error| file("find", path, error, "give another one with --sdk-path"));
+        return fs::canonicalize(path)
+            .map(Some)
+            .map_err(|error| file("find", path, error, "give another one with --sdk-path"));
     }
     let here = std::env::current_dir().unwrap_or_default();
-    let above = folder.ancestors().chain(here.ancestors()).map(|parent| parent.join("plugin-sdk/rust"));
-    Ok(above.filter(|path| is_sdk(path)).find_map(|path| fs::canonicalize(path).ok()))
+    let above = folder
+        .ancestors()
+        .chain(here.ancestors())
+        .map(|parent| parent.join("plugin-sdk/rust"));
+    Ok(above
+        .filter(|path| is_sdk(path))
+        .find_map(|path| fs::canonicalize(path).ok()))
 }
 
 fn is_sdk(path: &Path) -> bool {
-    let package = fs::read_to_string(path.join("Cargo.toml")).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    let package = fs::read_to_string(path.join("Cargo.toml"))
+        .ok()
+        .and_then(|text| text.parse::<toml::Table>().ok());
     package.is_some_and(|table| {
-        table.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str) == Some("stecker-sdk")
+        table
+            .get("package")
+            .and_then(|package| package.get("name"))
+            .and_then(toml::Value::as_str)
+            == Some("stecker-sdk")
     })
 }
 
 /// Relative if both are in the same project, so that it can be moved and shared; else absolute.
 fn relative(sdk: &Path, folder: &Path) -> PathBuf {
-    let shared = sdk.parent().and_then(Path::parent).filter(|root| folder.starts_with(root));
-    let Some(inner) = shared.and_then(|root| folder.strip_prefix(root).ok()) else { return sdk.to_owned() };
+    let shared = sdk
+        .parent()
+        .and_then(Path::parent)
+        .filter(|root| folder.starts_with(root));
+    let Some(inner) = shared.and_then(|root| folder.strip_prefix(root).ok()) else {
+        return sdk.to_owned();
+    };
     let mut path: PathBuf = inner.components().map(|_| "..").collect();
     path.push("plugin-sdk/rust");
     path
@@ -142,7 +204,9 @@ fn relative(sdk: &Path, folder: &Path) -> PathBuf {
 fn title(name: &str) -> String {
     let word = |word: &str| {
         let mut letters = word.chars();
-        letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+        letters.next().map_or_else(String::new, |first| {
+            first.to_ascii_uppercase().to_string() + letters.as_str()
+        })
     };
     name.split('-').map(word).collect::<Vec<_>>().join(" ")
 }
@@ -154,7 +218,10 @@ mod tests {
     #[test]
     fn the_sdk_is_named_relative_within_a_project_and_absolute_elsewhere() {
         let sdk = Path::new("/home/a/stecker/plugin-sdk/rust");
-        assert_eq!(relative(sdk, Path::new("/home/a/stecker/plugins/connectors/shop")), Path::new("../../../plugin-sdk/rust"));
+        assert_eq!(
+            relative(sdk, Path::new("/home/a/stecker/plugins/connectors/shop")),
+            Path::new("../../../plugin-sdk/rust")
+        );
         assert_eq!(relative(sdk, Path::new("/home/a/shop")), sdk);
     }
 

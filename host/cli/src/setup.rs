@@ -37,7 +37,10 @@ struct Component {
 impl SetupFile {
     /// Reads a file and checks what can be checked without a host.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .map(str::to_ascii_lowercase);
         let format = match extension.as_deref() {
             Some("toml") => Format::Toml,
             Some("json") => Format::Json,
@@ -48,7 +51,8 @@ impl SetupFile {
                     .into());
             }
         };
-        let text = fs::read_to_string(path).map_err(|error| file("read", path, error, "give the setup file with -f"))?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| file("read", path, error, "give the setup file with -f"))?;
         let mut setup = format.parse(path, &text)?;
         for connection in &mut setup.connections {
             plain_dates(&mut connection.config);
@@ -57,31 +61,66 @@ impl SetupFile {
             plain_dates(&mut step.config);
         }
         let places = format.places(&text);
-        let read = Self { path: path.to_owned(), setup, places };
-        let connections = read.setup.connections.iter().filter_map(|spec| spec.validate().err());
+        let read = Self {
+            path: path.to_owned(),
+            setup,
+            places,
+        };
+        let connections = read
+            .setup
+            .connections
+            .iter()
+            .filter_map(|spec| spec.validate().err());
         let flows = read.setup.flows.iter().filter_map(|spec| spec.validate().err());
-        let faults: Vec<Fault> = connections.chain(flows).flatten().map(|error| read.located(error.into())).collect();
-        if faults.is_empty() { Ok(read) } else { Err(faulty(&read.path, faults)) }
+        let faults: Vec<Fault> = connections
+            .chain(flows)
+            .flatten()
+            .map(|error| read.located(error.into()))
+            .collect();
+        if faults.is_empty() {
+            Ok(read)
+        } else {
+            Err(faulty(&read.path, faults))
+        }
     }
 
     /// Has the host have every plugin, and gives the setup with digests in place of paths.
-    pub(crate) async fn resolve(mut self, operations: &dyn Operations, output: Output) -> Result<(Setup, Located)> {
+    pub(crate) async fn resolve(
+        mut self,
+        operations: &dyn Operations,
+        output: Output,
+    ) -> Result<(Setup, Located)> {
         let components = self.components()?;
         if !components.is_empty() {
-            let known: Vec<Digest> = operations.releases().await?.into_iter().map(|release| release.digest).collect();
+            let known: Vec<Digest> = operations
+                .releases()
+                .await?
+                .into_iter()
+                .map(|release| release.digest)
+                .collect();
             for component in components.into_values() {
                 if !known.contains(&component.digest) {
                     let progress = Progress::new(output, &format!("adding {}", component.file.display()));
-                    operations.add_release(component.bytes).await.map_err(|mut problem| {
-                        problem.detail = format!("{}: {}", component.file.display(), problem.detail);
-                        problem
-                    })?;
+                    operations
+                        .add_release(component.bytes)
+                        .await
+                        .map_err(|mut problem| {
+                            problem.detail = format!("{}: {}", component.file.display(), problem.detail);
+                            problem
+                        })?;
                     drop(progress);
-                    output.note(&format!("added {} as {}", component.file.display(), component.digest.short()));
+                    output.note(&format!(
+                        "added {} as {}",
+                        component.file.display(),
+                        component.digest.short()
+                    ));
                 }
             }
         }
-        let located = Located { path: self.path, places: self.places };
+        let located = Located {
+            path: self.path,
+            places: self.places,
+        };
         Ok((std::mem::take(&mut self.setup), located))
     }
 
@@ -93,10 +132,17 @@ impl SetupFile {
         let steps = self.setup.flows.iter_mut().flat_map(|flow| {
             let name = flow.name.clone();
             let steps = flow.transforms.iter_mut().enumerate();
-            steps.map(move |(index, step)| (format!("flow {name}, transform[{index}].plugin"), &mut step.plugin))
+            steps.map(move |(index, step)| {
+                (
+                    format!("flow {name}, transform[{index}].plugin"),
+                    &mut step.plugin,
+                )
+            })
         });
         let connections = self.setup.connections.iter_mut();
-        let plugins = connections.map(|spec| (format!("connection {}, plugin", spec.name), &mut spec.plugin)).chain(steps);
+        let plugins = connections
+            .map(|spec| (format!("connection {}, plugin", spec.name), &mut spec.plugin))
+            .chain(steps);
         for (place, plugin) in plugins {
             let Some(path) = &plugin.path else { continue };
             let file = folder.join(path);
@@ -110,7 +156,11 @@ impl SetupFile {
             }
         }
         let faults: Vec<Fault> = faults.into_iter().map(|fault| self.located(fault)).collect();
-        if faults.is_empty() { Ok(components) } else { Err(faulty(&self.path, faults)) }
+        if faults.is_empty() {
+            Ok(components)
+        } else {
+            Err(faulty(&self.path, faults))
+        }
     }
 
     fn located(&self, fault: Fault) -> Fault {
@@ -131,7 +181,13 @@ impl Located {
             return problem.into();
         }
         let faults = std::mem::take(&mut problem.errors);
-        faulty(&self.path, faults.into_iter().map(|fault| locate(&self.path, &self.places, fault)).collect())
+        faulty(
+            &self.path,
+            faults
+                .into_iter()
+                .map(|fault| locate(&self.path, &self.places, fault))
+                .collect(),
+        )
     }
 }
 
@@ -159,11 +215,17 @@ impl Format {
         let (place, message) = match self {
             Self::Toml => match toml::from_str(text) {
                 Ok(setup) => return Ok(setup),
-                Err(error) => (error.span().map(|span| line_column(text, span.start)), error.message().to_owned()),
+                Err(error) => (
+                    error.span().map(|span| line_column(text, span.start)),
+                    error.message().to_owned(),
+                ),
             },
             Self::Json => match serde_json::from_str(text) {
                 Ok(setup) => return Ok(setup),
-                Err(error) => (Some((error.line(), error.column())), without_place(&error.to_string())),
+                Err(error) => (
+                    Some((error.line(), error.column())),
+                    without_place(&error.to_string()),
+                ),
             },
         };
         let place = place.map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
@@ -195,7 +257,12 @@ impl Format {
                 (format!("{what} {}", named.name.into_inner()), line)
             }
         };
-        names.connection.into_iter().map(place("connection")).chain(names.flow.into_iter().map(place("flow"))).collect()
+        names
+            .connection
+            .into_iter()
+            .map(place("connection"))
+            .chain(names.flow.into_iter().map(place("flow")))
+            .collect()
     }
 }
 
@@ -203,8 +270,13 @@ impl Format {
 type Places = BTreeMap<String, usize>;
 
 fn locate(path: &Path, places: &Places, fault: Fault) -> Fault {
-    let thing = fault.path.split_once(',').map_or(fault.path.as_str(), |(thing, _)| thing);
-    let line = places.get(thing).map_or_else(String::new, |line| format!(":{line}"));
+    let thing = fault
+        .path
+        .split_once(',')
+        .map_or(fault.path.as_str(), |(thing, _)| thing);
+    let line = places
+        .get(thing)
+        .map_or_else(String::new, |line| format!(":{line}"));
     Fault {
         path: format!("{}{line}: {}", path.display(), fault.path),
         reason: fault.reason,
@@ -221,7 +293,10 @@ fn line_column(text: &str, offset: usize) -> (usize, usize) {
 
 /// serde_json says the place at the end, where it is a second time.
 fn without_place(message: &str) -> String {
-    message.rsplit_once(" at line ").map_or(message, |(message, _)| message).to_owned()
+    message
+        .rsplit_once(" at line ")
+        .map_or(message, |(message, _)| message)
+        .to_owned()
 }
 
 /// A TOML date inside of a plugin's configuration becomes the text that it is in JSON.
@@ -253,7 +328,8 @@ mod tests {
         let mut setup = Format::Toml.parse(Path::new("a.toml"), text).unwrap();
         let config = &mut setup.connections[0].config;
         plain_dates(config);
-        let expected = serde_json::json!({ "since": "2026-01-01", "list": [{ "at": "2026-01-01T10:00:00Z" }], "n": 1 });
+        let expected =
+            serde_json::json!({ "since": "2026-01-01", "list": [{ "at": "2026-01-01T10:00:00Z" }], "n": 1 });
         assert_eq!(*config, expected);
     }
 
@@ -261,9 +337,15 @@ mod tests {
     fn a_fault_is_found_by_the_line_of_its_thing() {
         let text = "[[connection]]\nname = \"shop\"\n\n[[flow]]\nname = \"orders\"\n";
         let places = Format::Toml.places(text);
-        let fault = |path: &str| Fault { path: path.to_owned(), reason: "no".to_owned() };
+        let fault = |path: &str| Fault {
+            path: path.to_owned(),
+            reason: "no".to_owned(),
+        };
         let at = |path: &str| locate(Path::new("s.toml"), &places, fault(path)).path;
-        assert_eq!(at("flow orders, delivery.batch"), "s.toml:5: flow orders, delivery.batch");
+        assert_eq!(
+            at("flow orders, delivery.batch"),
+            "s.toml:5: flow orders, delivery.batch"
+        );
         assert_eq!(at("connection shop"), "s.toml:2: connection shop");
         assert_eq!(at("connection other, config"), "s.toml: connection other, config");
     }

@@ -3,7 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use stecker_model::Name;
-use stecker_server::{Context, DataFolder, FolderError, Host, HostError, HostOptions, HttpClient, Operations, Service};
+use stecker_server::{
+    Context, DataFolder, FolderError, Host, HostError, HostOptions, HttpClient, Operations, Service,
+};
 
 use crate::{
     args::Globals,
@@ -14,10 +16,7 @@ use crate::{
 /// Who does it.
 pub(crate) enum Target {
     /// This process, which has the data folder for itself.
-    Here {
-        host: Host,
-        service: Service,
-    },
+    Here { host: Host, service: Service },
     /// A server.
     There(HttpClient),
 }
@@ -38,7 +37,9 @@ impl Target {
                 Ok(Self::Here { host, service })
             }
             Err(HostError::Folder(locked @ FolderError::Locked { server: Some(_), .. })) => {
-                let Some(context) = DataFolder::server_of(&data(globals)?) else { return Err(HostError::from(locked).into()) };
+                let Some(context) = DataFolder::server_of(&data(globals)?) else {
+                    return Err(HostError::from(locked).into());
+                };
                 Ok(Self::There(through(&context, &globals.tenant)?))
             }
             Err(error) => Err(error.into()),
@@ -73,10 +74,14 @@ pub(crate) fn data(globals: &Globals) -> Result<PathBuf> {
     if let Some(data) = &globals.data {
         return Ok(data.clone());
     }
-    let xdg = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let xdg = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     xdg.or_else(|| Some(std::env::home_dir()?.join(".local/share")))
         .map(|base| base.join("stecker"))
-        .ok_or_else(|| Failure::Usage("there is no home folder to keep data in; give a folder with --data".to_owned()))
+        .ok_or_else(|| {
+            Failure::Usage("there is no home folder to keep data in; give a folder with --data".to_owned())
+        })
 }
 
 /// The token as told, else the data folder's, if its server is the one that is meant.
@@ -99,9 +104,18 @@ fn through(context: &Context, tenant: &Name) -> Result<HttpClient> {
 }
 
 fn read_token(context: &Context) -> Result<String> {
-    fs::read_to_string(&context.token_file).map(|text| text.trim().to_owned()).map_err(|error| {
-        failed("token", format!("the token of the server at {} cannot be read: {}: {error}", context.url, context.token_file.display()))
+    fs::read_to_string(&context.token_file)
+        .map(|text| text.trim().to_owned())
+        .map_err(|error| {
+            failed(
+                "token",
+                format!(
+                    "the token of the server at {} cannot be read: {}: {error}",
+                    context.url,
+                    context.token_file.display()
+                ),
+            )
             .with_hint("run the command as the user that the server runs as, or give the token with --token")
             .into()
-    })
+        })
 }

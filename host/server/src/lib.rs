@@ -6,6 +6,11 @@
 //! - [`Service`]: does it, on a store and an engine. [`HttpClient`]: has a server do it.
 //! - [`Host`]: a data folder, opened: its lock, its database, its engine. [`Server`]: a host with an HTTP face.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a problem is the error of every operation, and none of them is called in a tight loop"
+)]
+
 mod client;
 mod folder;
 mod host;

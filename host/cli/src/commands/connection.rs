@@ -30,7 +30,13 @@ async fn answer(target: &Target, output: Output, command: Connection) -> Result<
                     vec![
                         connection.spec.name.to_string(),
                         format!("{}@{}", release.name, release.version),
-                        release.roles.iter().filter(|role| *role != "meta").cloned().collect::<Vec<_>>().join(" "),
+                        release
+                            .roles
+                            .iter()
+                            .filter(|role| *role != "meta")
+                            .cloned()
+                            .collect::<Vec<_>>()
+                            .join(" "),
                         time(connection.updated_at),
                     ]
                 });
@@ -43,7 +49,11 @@ async fn answer(target: &Target, output: Output, command: Connection) -> Result<
             drop(progress);
             output.answer(&report, |page| {
                 probes(page, &report.probes);
-                let result = if report.ok { good("works") } else { bad("does not work") };
+                let result = if report.ok {
+                    good("works")
+                } else {
+                    bad("does not work")
+                };
                 let usage = &report.usage;
                 let cost = format!(
                     "{} ms, {} requests, {} KiB of memory",
@@ -71,7 +81,10 @@ async fn answer(target: &Target, output: Output, command: Connection) -> Result<
                         stream.deletes.clone(),
                     ]
                 });
-                page.table(&["STREAM", "MODES", "KEY", "INCREMENTAL BY", "DELETES"], &rows.collect::<Vec<_>>());
+                page.table(
+                    &["STREAM", "MODES", "KEY", "INCREMENTAL BY", "DELETES"],
+                    &rows.collect::<Vec<_>>(),
+                );
             })?;
         }
     }

@@ -28,7 +28,11 @@ pub(crate) async fn doctor(globals: &Globals, output: Output) -> Result<()> {
     };
     output.answer(&report, |page| {
         probes(page, &report.probes);
-        let result = if report.ok { good("all is well") } else { bad("not all is well") };
+        let result = if report.ok {
+            good("all is well")
+        } else {
+            bad("not all is well")
+        };
         page.line(format!("{result} (stecker {})", report.version));
     })?;
     if report.ok { Ok(()) } else { Err(Failure::Told) }
@@ -36,17 +40,34 @@ pub(crate) async fn doctor(globals: &Globals, output: Output) -> Result<()> {
 
 fn who(globals: &Globals, target: &Target) -> Result<Probe> {
     let message = match target {
-        Target::Here { host, .. } => format!("none runs; this command works in {} by itself", host.folder().path().display()),
+        Target::Here { host, .. } => format!(
+            "none runs; this command works in {} by itself",
+            host.folder().path().display()
+        ),
         Target::There(client) if globals.server.is_some() => format!("{} answers", client.base()),
-        Target::There(client) => format!("{} answers; it runs in {}", client.base(), target::data(globals)?.display()),
+        Target::There(client) => format!(
+            "{} answers; it runs in {}",
+            client.base(),
+            target::data(globals)?.display()
+        ),
     };
-    Ok(Probe { name: "server".to_owned(), ok: true, message, hint: None })
+    Ok(Probe {
+        name: "server".to_owned(),
+        ok: true,
+        message,
+        hint: None,
+    })
 }
 
 fn unwell(detail: String, hint: Option<String>) -> DoctorReport {
     DoctorReport {
         ok: false,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        probes: vec![Probe { name: "host".to_owned(), ok: false, message: detail, hint }],
+        probes: vec![Probe {
+            name: "host".to_owned(),
+            ok: false,
+            message: detail,
+            hint,
+        }],
     }
 }

@@ -36,7 +36,11 @@ async fn answer(target: &Target, output: Output, command: Flow) -> Result<()> {
             output.answer(&flows, |page| show_list(page, &flows))?;
             return Ok(());
         }
-        Flow::Run { name, timeout, no_wait } => return run(target, output, &name, timeout, no_wait).await,
+        Flow::Run {
+            name,
+            timeout,
+            no_wait,
+        } => return run(target, output, &name, timeout, no_wait).await,
         Flow::Status { name } => operations.flow(&name).await?,
         Flow::Pause { name, reason } => operations.pause_flow(&name, &PauseRequest { reason }).await?,
         Flow::Resume { name } => operations.resume_flow(&name).await?,
@@ -45,7 +49,13 @@ async fn answer(target: &Target, output: Output, command: Flow) -> Result<()> {
     Ok(())
 }
 
-async fn run(target: &Target, output: Output, name: &Name, timeout: Option<Period>, no_wait: bool) -> Result<()> {
+async fn run(
+    target: &Target,
+    output: Output,
+    name: &Name,
+    timeout: Option<Period>,
+    no_wait: bool,
+) -> Result<()> {
     let before = target.operations().flow(name).await?;
     if no_wait {
         if let Target::Here { .. } = target {
@@ -54,7 +64,11 @@ async fn run(target: &Target, output: Output, name: &Name, timeout: Option<Perio
             ));
         }
         let status = target.operations().run_flow(name).await?;
-        output.answer(&status, |page| page.line(format!("{name} is being read; `stecker flow status {name}` shows how far")))?;
+        output.answer(&status, |page| {
+            page.line(format!(
+                "{name} is being read; `stecker flow status {name}` shows how far"
+            ));
+        })?;
         return Ok(());
     }
     let progress = Progress::new(output, &format!("running {name}"));
@@ -67,11 +81,20 @@ async fn run(target: &Target, output: Output, name: &Name, timeout: Option<Perio
     output.answer(&after, |page| show(page, &after))?;
     let quarantined = |status: &FlowStatus| count(status, RecordState::Quarantined);
     let failing = after.last_error.is_some();
-    if failing || quarantined(&after) > quarantined(&before) { Err(Failure::Told) } else { Ok(()) }
+    if failing || quarantined(&after) > quarantined(&before) {
+        Err(Failure::Told)
+    } else {
+        Ok(())
+    }
 }
 
 /// In this process, until ctrl-c.
-async fn here(target: &Target, name: &Name, timeout: Option<Period>, progress: &Progress) -> Result<FlowStatus> {
+async fn here(
+    target: &Target,
+    name: &Name,
+    timeout: Option<Period>,
+    progress: &Progress,
+) -> Result<FlowStatus> {
     let Target::Here { service, .. } = target else {
         return Err(failed("flow", "there is no data folder here").into());
     };
@@ -89,7 +112,12 @@ async fn here(target: &Target, name: &Name, timeout: Option<Period>, progress: &
     Err(unfinished(name, &early).into())
 }
 
-async fn there(client: &HttpClient, name: &Name, timeout: Option<Period>, progress: &Progress) -> Result<FlowStatus> {
+async fn there(
+    client: &HttpClient,
+    name: &Name,
+    timeout: Option<Period>,
+    progress: &Progress,
+) -> Result<FlowStatus> {
     let before = client.run_flow(name).await?;
     let waiting = async {
         let mut last = before.clone();
@@ -130,14 +158,23 @@ fn unfinished(name: &Name, why: &str) -> Problem {
 /// Nothing moves, and nothing will by itself.
 fn stuck(name: &Name, before: &FlowStatus, now: &FlowStatus) -> Option<Problem> {
     if let Some(pause) = &now.paused {
-        return Some(unfinished(name, &format!("it was paused meanwhile ({})", pause.reason)));
+        return Some(unfinished(
+            name,
+            &format!("it was paused meanwhile ({})", pause.reason),
+        ));
     }
     let error = now.last_error.as_ref()?;
     let passes = stecker_model::ErrorCode::parse(&error.code).passes_by_itself();
     let is_new = before.last_error.as_ref() != Some(error);
     (is_new && !passes).then(|| {
-        failed("read-failed", format!("{name} cannot be read ({}): {}", error.code, error.message))
-            .with_hint(format!("`stecker connection check {}` tries the source", now.spec.source.connection))
+        failed(
+            "read-failed",
+            format!("{name} cannot be read ({}): {}", error.code, error.message),
+        )
+        .with_hint(format!(
+            "`stecker connection check {}` tries the source",
+            now.spec.source.connection
+        ))
     })
 }
 
@@ -148,7 +185,9 @@ fn is_over(now: &FlowStatus, still: u32) -> bool {
     match (open.next(), open.next()) {
         (None, _) => true,
         (Some(RecordState::Queued), None) => {
-            now.spec.delivery.on_quarantine == OnQuarantine::Hold && count(now, RecordState::Quarantined) > 0 && still >= STILL
+            now.spec.delivery.on_quarantine == OnQuarantine::Hold
+                && count(now, RecordState::Quarantined) > 0
+                && still >= STILL
         }
         _ => false,
     }
@@ -160,8 +199,15 @@ fn count(status: &FlowStatus, state: RecordState) -> u64 {
 
 fn account(status: &FlowStatus) -> String {
     let read: u64 = status.counts.values().sum();
-    let open: u64 = RecordState::ALL.into_iter().filter(|state| state.is_open()).map(|state| count(status, state)).sum();
-    let error = status.last_error.as_ref().map_or_else(String::new, |error| format!(", reading fails: {}", error.message));
+    let open: u64 = RecordState::ALL
+        .into_iter()
+        .filter(|state| state.is_open())
+        .map(|state| count(status, state))
+        .sum();
+    let error = status
+        .last_error
+        .as_ref()
+        .map_or_else(String::new, |error| format!(", reading fails: {}", error.message));
     format!(
         "{read} read, {} delivered, {open} open, {} retried, {} quarantined{error}",
         count(status, RecordState::Delivered),
@@ -184,7 +230,11 @@ fn show_list(page: &mut Page, flows: &[FlowStatus]) {
         return page.line("no flows yet; `stecker apply -f FILE` makes them");
     }
     let rows = flows.iter().map(|flow| {
-        let open: u64 = RecordState::ALL.into_iter().filter(|state| state.is_open()).map(|state| count(flow, state)).sum();
+        let open: u64 = RecordState::ALL
+            .into_iter()
+            .filter(|state| state.is_open())
+            .map(|state| count(flow, state))
+            .sum();
         vec![
             flow.spec.name.to_string(),
             health(flow),
@@ -195,23 +245,43 @@ fn show_list(page: &mut Page, flows: &[FlowStatus]) {
             flow.last_read_at.map_or_else(|| "never".to_owned(), time),
         ]
     });
-    page.table(&["FLOW", "HEALTH", "READ", "DELIVERED", "OPEN", "QUARANTINED", "LAST READ"], &rows.collect::<Vec<_>>());
+    page.table(
+        &[
+            "FLOW",
+            "HEALTH",
+            "READ",
+            "DELIVERED",
+            "OPEN",
+            "QUARANTINED",
+            "LAST READ",
+        ],
+        &rows.collect::<Vec<_>>(),
+    );
 }
 
 fn show(page: &mut Page, status: &FlowStatus) {
     let spec = &status.spec;
     page.field("flow", spec.name.as_str());
     let end = |end: &stecker_model::StreamRef| format!("{}/{}", end.connection, end.stream);
-    page.field("path", format!("{} → {}", end(&spec.source), end(&spec.destination)));
+    page.field(
+        "path",
+        format!("{} → {}", end(&spec.source), end(&spec.destination)),
+    );
     page.field("health", health(status));
     if let Some(pause) = &status.paused {
         page.field("paused", format!("{} since {}", pause.reason, time(pause.since)));
     }
     if let Some(error) = &status.last_error {
-        page.field("reading fails", format!("{} ({}, {})", error.message, error.code, time(error.at)));
+        page.field(
+            "reading fails",
+            format!("{} ({}, {})", error.message, error.code, time(error.at)),
+        );
         page.field("tried again", error.next_try_at.map_or_else(String::new, time));
     }
-    page.field("last read", status.last_read_at.map_or_else(|| "never".to_owned(), time));
+    page.field(
+        "last read",
+        status.last_read_at.map_or_else(|| "never".to_owned(), time),
+    );
     page.field("cursor", status.cursor.clone().unwrap_or_default());
     page.field("read", status.counts.values().sum::<u64>().to_string());
     for (state, count) in status.counts.iter().filter(|(_, count)| **count > 0) {
@@ -220,6 +290,9 @@ fn show(page: &mut Page, status: &FlowStatus) {
     page.field("retried", status.retried.to_string());
     page.field("duplicates", status.duplicates.to_string());
     if count(status, RecordState::Quarantined) > 0 {
-        page.line(format!("`stecker quarantine list --flow {}` shows why records are in quarantine", spec.name));
+        page.line(format!(
+            "`stecker quarantine list --flow {}` shows why records are in quarantine",
+            spec.name
+        ));
     }
 }

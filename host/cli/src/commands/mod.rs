@@ -39,7 +39,10 @@ fn probes(page: &mut Page, probes: &[Probe]) {
 
 /// A cause on one line.
 fn cause(reason: &Reason) -> String {
-    let place = reason.path.as_ref().map_or_else(String::new, |path| format!(" at {path}"));
+    let place = reason
+        .path
+        .as_ref()
+        .map_or_else(String::new, |path| format!(" at {path}"));
     let message = reason.message.lines().next().unwrap_or_default();
     format!("{}{place} {}", reason.code, dim(message))
 }

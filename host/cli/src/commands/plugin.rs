@@ -24,14 +24,20 @@ pub(crate) async fn plugin(globals: &Globals, output: Output, command: Plugin) -
             built.map_err(|error| failed("build", error.to_string()))?
         }
         Plugin::Inspect { file: path } => {
-            let bytes = fs::read(&path).map_err(|error| file("read", &path, error, "`stecker plugin build` makes components"))?;
+            let bytes = fs::read(&path)
+                .map_err(|error| file("read", &path, error, "`stecker plugin build` makes components"))?;
             let progress = Progress::new(output, &format!("compiling {}", path.display()));
             // The cache only if there is a data folder already: a look changes nothing.
-            let cache = target::data(globals).ok().map(|data| data.join("cache")).filter(|cache| cache.is_dir());
-            let report = stecker_server::inspect_component(bytes, cache.as_deref()).await.map_err(|mut problem| {
-                problem.detail = format!("{}: {}", path.display(), problem.detail);
-                problem
-            })?;
+            let cache = target::data(globals)
+                .ok()
+                .map(|data| data.join("cache"))
+                .filter(|cache| cache.is_dir());
+            let report = stecker_server::inspect_component(bytes, cache.as_deref())
+                .await
+                .map_err(|mut problem| {
+                    problem.detail = format!("{}: {}", path.display(), problem.detail);
+                    problem
+                })?;
             drop(progress);
             output.answer(&report, |page| show(page, &report))?;
             Ok(())
@@ -53,9 +59,12 @@ struct Built {
 
 fn run_build(output: Output, build: BuildPlugin) -> Result<()> {
     if !build.dir.join("Cargo.toml").is_file() {
-        return Err(failed("build", format!("there is no Cargo.toml in {}", build.dir.display()))
-            .with_hint("give the folder of a plugin, or make one with `stecker plugin new`")
-            .into());
+        return Err(failed(
+            "build",
+            format!("there is no Cargo.toml in {}", build.dir.display()),
+        )
+        .with_hint("give the folder of a plugin, or make one with `stecker plugin new`")
+        .into());
     }
     let progress = Progress::new(output, "looking for a compiler for WebAssembly");
     let say = |step: &str| {
@@ -73,7 +82,8 @@ fn run_build(output: Output, build: BuildPlugin) -> Result<()> {
         color: output.colors_errors(),
         ..BuildRequest::default()
     };
-    let built = GuestToolchain::find_or_make(&say).and_then(|toolchain| build_plugins(&toolchain, &request, &say));
+    let built =
+        GuestToolchain::find_or_make(&say).and_then(|toolchain| build_plugins(&toolchain, &request, &say));
     drop(progress);
     let built = built.map_err(|error| refused(&error))?;
     let built: Vec<Built> = built
@@ -89,8 +99,18 @@ fn run_build(output: Output, build: BuildPlugin) -> Result<()> {
         .collect();
     output.answer(&built, |page| {
         for plugin in &built {
-            let size = dim(&format!("({} KiB, {})", plugin.size / 1_024, plugin.digest.short()));
-            page.line(format!("{} {}@{} {} {size}", good("built"), plugin.name, plugin.version, plugin.file.display()));
+            let size = dim(&format!(
+                "({} KiB, {})",
+                plugin.size / 1_024,
+                plugin.digest.short()
+            ));
+            page.line(format!(
+                "{} {}@{} {} {size}",
+                good("built"),
+                plugin.name,
+                plugin.version,
+                plugin.file.display()
+            ));
         }
     })?;
     Ok(())
@@ -113,28 +133,77 @@ fn show(page: &mut Page, report: &ReleaseReport) {
     page.field("digest", inspection.digest.as_str());
     page.field("size", format!("{} KiB", inspection.size / 1_024));
     page.field("contract", inspection.contract.to_string());
-    page.field("roles", inspection.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+    page.field(
+        "roles",
+        inspection
+            .roles
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" "),
+    );
     list(page, "imports", inspection.imports.iter().cloned());
     let http = manifest.capabilities.http.iter().map(|http| {
         let hosts: Vec<String> = http.hosts.iter().map(ToString::to_string).collect();
         let methods: Vec<&str> = http.methods.iter().map(|method| method.as_str()).collect();
-        format!("{} {} {}", methods.join(","), hosts.join(" "), dim(&format!("— {}", http.purpose)))
+        format!(
+            "{} {} {}",
+            methods.join(","),
+            hosts.join(" "),
+            dim(&format!("— {}", http.purpose))
+        )
     });
-    let storage = manifest.capabilities.storage.iter().map(|storage| format!("storage of {} bytes", storage.max_bytes));
+    let storage = manifest
+        .capabilities
+        .storage
+        .iter()
+        .map(|storage| format!("storage of {} bytes", storage.max_bytes));
     list(page, "asks for", http.chain(storage));
     list(
         page,
         "credentials",
-        manifest.credentials.iter().map(|(name, credential)| format!("{name} {}", dim(&format!("— {}", credential.description)))),
+        manifest
+            .credentials
+            .iter()
+            .map(|(name, credential)| format!("{name} {}", dim(&format!("— {}", credential.description)))),
     );
-    let streams = report.description.get("streams").and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let modes = |value: &Value| {
-        let modes = value.get("modes").and_then(Value::as_array).cloned().unwrap_or_default();
-        modes.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+    let streams = report
+        .description
+        .get("streams")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let text = |value: &Value, key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     };
-    list(page, "streams", streams.iter().map(|stream| format!("{} {}", text(stream, "name"), dim(&modes(stream)))));
-    if let Some(schema) = report.description.get("config").filter(|schema| !schema.is_null()) {
+    let modes = |value: &Value| {
+        let modes = value
+            .get("modes")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        modes
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    list(
+        page,
+        "streams",
+        streams
+            .iter()
+            .map(|stream| format!("{} {}", text(stream, "name"), dim(&modes(stream)))),
+    );
+    if let Some(schema) = report
+        .description
+        .get("config")
+        .filter(|schema| !schema.is_null())
+    {
         page.line(bold("configuration"));
         page.line(serde_json::to_string_pretty(schema).unwrap_or_default());
     }

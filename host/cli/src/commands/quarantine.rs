@@ -36,18 +36,32 @@ async fn answer(target: &Target, output: Output, command: Quarantine) -> Result<
                         group.reason.message.lines().next().unwrap_or_default().to_owned(),
                     ]
                 });
-                page.table(&["FLOW", "RECORDS", "CODE", "AT", "EXAMPLE", "MESSAGE"], &rows.collect::<Vec<_>>());
-                page.line("`stecker records show EXAMPLE` tells more; then `stecker quarantine retry` or `discard`");
+                page.table(
+                    &["FLOW", "RECORDS", "CODE", "AT", "EXAMPLE", "MESSAGE"],
+                    &rows.collect::<Vec<_>>(),
+                );
+                page.line(
+                    "`stecker records show EXAMPLE` tells more; then `stecker quarantine retry` or `discard`",
+                );
             })?;
         }
         Quarantine::Retry(selection) => {
             let affected = operations.quarantine_retry(&chosen(selection)).await?;
             let here = matches!(target, Target::Here { .. });
-            let then = if here { "will be tried again at the next run" } else { "are being tried again" };
+            let then = if here {
+                "will be tried again at the next run"
+            } else {
+                "are being tried again"
+            };
             told(output, affected, then)?;
         }
         Quarantine::Discard { selection, reason } => {
-            let affected = operations.quarantine_discard(&Discard { selection: chosen(selection), reason }).await?;
+            let affected = operations
+                .quarantine_discard(&Discard {
+                    selection: chosen(selection),
+                    reason,
+                })
+                .await?;
             told(output, affected, "given up")?;
         }
     }

@@ -65,11 +65,25 @@ fn show_list(out: &mut Page, page: &RecordPage) {
             state(record.state),
             record.attempts.to_string(),
             time(record.updated_at),
-            record.reason.as_ref().map_or_else(|| record.external_id.clone().unwrap_or_default(), cause),
+            record
+                .reason
+                .as_ref()
+                .map_or_else(|| record.external_id.clone().unwrap_or_default(), cause),
         ]
     };
     let rows: Vec<_> = page.records.iter().map(row).collect();
-    out.table(&["RECORD", "STREAM", "KEY", "STATE", "ATTEMPTS", "CHANGED", "ID OR REASON"], &rows);
+    out.table(
+        &[
+            "RECORD",
+            "STREAM",
+            "KEY",
+            "STATE",
+            "ATTEMPTS",
+            "CHANGED",
+            "ID OR REASON",
+        ],
+        &rows,
+    );
     if let Some(next) = &page.next {
         out.line(dim(&format!("more: --after {next}, or --all")));
     }
@@ -98,7 +112,10 @@ fn show(out: &mut Page, detail: &RecordDetail) {
     out.field("reason", record.reason.as_ref().map_or_else(String::new, cause));
     out.field("accepted", time(record.accepted_at));
     out.field("changed", time(record.updated_at));
-    out.field("tried again", record.next_attempt_at.map_or_else(String::new, time));
+    out.field(
+        "tried again",
+        record.next_attempt_at.map_or_else(String::new, time),
+    );
     out.field("idempotency", &detail.idempotency_key);
     out.field("read by", detail.release.as_str());
     for (key, value) in &detail.attributes {
@@ -110,12 +127,18 @@ fn show(out: &mut Page, detail: &RecordDetail) {
             vec![
                 attempt.attempt.to_string(),
                 time(attempt.started_at),
-                attempt.finished_at.map_or_else(|| "cut off".to_owned(), |end| format!("{} ms", end - attempt.started_at)),
+                attempt.finished_at.map_or_else(
+                    || "cut off".to_owned(),
+                    |end| format!("{} ms", end - attempt.started_at),
+                ),
                 attempt.outcome.clone().unwrap_or_default(),
                 attempt.reason.as_ref().map_or_else(String::new, cause),
             ]
         });
-        out.table(&["ATTEMPT", "BEGAN", "TOOK", "OUTCOME", "REASON"], &rows.collect::<Vec<_>>());
+        out.table(
+            &["ATTEMPT", "BEGAN", "TOOK", "OUTCOME", "REASON"],
+            &rows.collect::<Vec<_>>(),
+        );
     }
     out.line("");
     out.line(serde_json::to_string_pretty(&detail.payload).unwrap_or_default());

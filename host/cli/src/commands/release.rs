@@ -15,7 +15,8 @@ pub(crate) async fn release(globals: &Globals, output: Output, command: Release)
     let component = match &command {
         Release::List => Vec::new(),
         Release::Add { file: path } => {
-            let bytes = fs::read(path).map_err(|error| file("read", path, error, "`stecker plugin build` makes components"))?;
+            let bytes = fs::read(path)
+                .map_err(|error| file("read", path, error, "`stecker plugin build` makes components"))?;
             stecker_registry::inspect(&bytes)
                 .map_err(|error| failed("not-a-plugin", format!("{}: {error}", path.display())))?;
             bytes
@@ -34,7 +35,9 @@ async fn answer(target: &Target, output: Output, command: Release, component: Ve
             let all = operations.releases().await?;
             output.answer(&all, |page| {
                 if all.is_empty() {
-                    return page.line("no releases yet; `stecker release add FILE` adds one, and so does `stecker apply`");
+                    return page.line(
+                        "no releases yet; `stecker release add FILE` adds one, and so does `stecker apply`",
+                    );
                 }
                 let rows = all.iter().map(|release| {
                     vec![
@@ -42,11 +45,20 @@ async fn answer(target: &Target, output: Output, command: Release, component: Ve
                         release.version.clone(),
                         release.digest.short().to_owned(),
                         (release.size / 1_024).to_string(),
-                        release.roles.iter().filter(|role| *role != "meta").cloned().collect::<Vec<_>>().join(" "),
+                        release
+                            .roles
+                            .iter()
+                            .filter(|role| *role != "meta")
+                            .cloned()
+                            .collect::<Vec<_>>()
+                            .join(" "),
                         time(release.added_at),
                     ]
                 });
-                page.table(&["NAME", "VERSION", "DIGEST", "KIB", "ROLES", "ADDED"], &rows.collect::<Vec<_>>());
+                page.table(
+                    &["NAME", "VERSION", "DIGEST", "KIB", "ROLES", "ADDED"],
+                    &rows.collect::<Vec<_>>(),
+                );
             })?;
         }
         Release::Add { file } => {
@@ -54,7 +66,13 @@ async fn answer(target: &Target, output: Output, command: Release, component: Ve
             let info = operations.add_release(component).await?;
             drop(progress);
             output.answer(&info, |page| {
-                page.line(format!("{} {}@{} {}", good("added"), info.name, info.version, dim(info.digest.as_str())));
+                page.line(format!(
+                    "{} {}@{} {}",
+                    good("added"),
+                    info.name,
+                    info.version,
+                    dim(info.digest.as_str())
+                ));
             })?;
         }
     }

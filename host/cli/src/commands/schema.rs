@@ -33,7 +33,8 @@ pub(crate) fn schema(output: Output, what: Schema) -> Result<()> {
         ),
         Schema::Openapi => stecker_server::openapi_document(),
     };
-    let text = serde_json::to_string_pretty(&document).map_err(|error| failed("schema", error.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(&document).map_err(|error| failed("schema", error.to_string()))?;
     output.text(&format!("{text}\n"))?;
     Ok(())
 }

@@ -13,7 +13,9 @@ use crate::{
 
 pub(crate) async fn serve(globals: &Globals, output: Output, serve: &Serve) -> Result<()> {
     if globals.server.is_some() {
-        return Err(Failure::Usage("`serve` is a server itself; leave --server away (or unset STECKER_SERVER)".to_owned()));
+        return Err(Failure::Usage(
+            "`serve` is a server itself; leave --server away (or unset STECKER_SERVER)".to_owned(),
+        ));
     }
     let mut host = target::host_options(globals, "stecker serve")?;
     host.lease_ttl = serve.lease();
@@ -37,7 +39,9 @@ fn tell(output: Output, server: &Server) -> io::Result<()> {
         page.line("  stop      ctrl-c");
         if !server.address().ip().is_loopback() {
             let address = server.address();
-            page.line(warn(&format!("  {address} is reachable by others, unencrypted: put a proxy that speaks TLS in front of it")));
+            page.line(warn(&format!(
+                "  {address} is reachable by others, unencrypted: put a proxy that speaks TLS in front of it"
+            )));
         }
     })
 }

@@ -27,7 +27,11 @@ async fn answer(target: &Target, output: Output, setup: SetupFile, dry_run: bool
     let operations = target.operations();
     let (setup, located) = setup.resolve(operations, output).await?;
     let progress = Progress::new(output, "checking the setup against its plugins");
-    let plan = if dry_run { operations.plan(&setup).await } else { operations.apply(&setup).await };
+    let plan = if dry_run {
+        operations.plan(&setup).await
+    } else {
+        operations.apply(&setup).await
+    };
     drop(progress);
     let plan = plan.map_err(|problem| located.refusal(problem))?;
     output.answer(&plan, |page| show(page, &plan))?;
@@ -41,7 +45,12 @@ fn show(page: &mut Page, plan: &Plan) {
             ChangeKind::Update => (warn("~"), "changes"),
             ChangeKind::Unchanged => (dim("="), "stays"),
         };
-        page.line(format!("{mark} {} {} {}", change.what, bold(change.name.as_str()), dim(word)));
+        page.line(format!(
+            "{mark} {} {} {}",
+            change.what,
+            bold(change.name.as_str()),
+            dim(word)
+        ));
         for field in &change.fields {
             let (before, after) = (short(&field.before), short(&field.after));
             page.line(format!("    {}: {} → {}", field.path, bad(&before), good(&after)));
@@ -49,7 +58,10 @@ fn show(page: &mut Page, plan: &Plan) {
     }
     let count = |kind| plan.changes.iter().filter(|change| change.kind == kind).count();
     let (new, changed) = (count(ChangeKind::Create), count(ChangeKind::Update));
-    let rest = format!("{new} new, {changed} changed, {} as before", count(ChangeKind::Unchanged));
+    let rest = format!(
+        "{new} new, {changed} changed, {} as before",
+        count(ChangeKind::Unchanged)
+    );
     page.line(match (plan.applied, new + changed) {
         (true, 0) => format!("nothing to do: {rest}"),
         (true, _) => format!("{}: {rest}", good("applied")),

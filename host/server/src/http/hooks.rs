@@ -3,17 +3,17 @@
 //! No token is asked for, because vendors cannot send ours; whether a call is genuine is the plugin's to say, by the vendor's own
 //! signature. The bytes are stored before anything is answered, so a 2xx is a promise.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     body::Body,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, FromRequest as _, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
     middleware::from_fn,
     response::{IntoResponse, Response},
     routing::post,
 };
-use std::time::Duration;
-
 use stecker_model::{Name, RawRequest, Reply};
 
 use super::{
@@ -66,8 +66,7 @@ async fn take(
         return Err(unknown());
     };
     let (parts, body) = request.into_parts();
-    let RawBody(body) =
-        axum::extract::FromRequest::from_request(Request::from_parts(parts.clone(), body), state).await?;
+    let RawBody(body) = RawBody::from_request(Request::from_parts(parts.clone(), body), state).await?;
     let raw = RawRequest {
         method: Method::as_str(&parts.method).to_owned(),
         path: below(&parts.uri),

@@ -28,7 +28,7 @@ use std::{
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    middleware::{self, Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -108,7 +108,7 @@ pub fn router(
         .method_not_allowed_fallback(problems::no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(CatchPanicLayer::custom(problems::panicked))
-        .layer(middleware::from_fn_with_state(state.clone(), metrics::measure))
+        .layer(from_fn_with_state(state.clone(), metrics::measure))
         .with_state(state))
 }
 

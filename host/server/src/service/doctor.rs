@@ -59,7 +59,7 @@ async fn database(service: &Service) -> Probe {
 
 /// A mebibyte that can be written and synced says more than a number of free bytes: quotas and read-only mounts count too.
 fn disk(folder: &Path) -> Probe {
-    const ROOM: [u8; 1 << 16] = [0; 1 << 16];
+    static ROOM: [u8; 1 << 16] = [0; 1 << 16];
     let file = folder.join("doctor.probe");
     let written = fs::File::create(&file).and_then(|mut open| {
         for _ in 0..16 {

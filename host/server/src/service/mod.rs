@@ -101,7 +101,10 @@ impl Service {
         stop: CancellationToken,
         progress: &mut (dyn FnMut(&FlowStatus) + Send),
     ) -> Result<FlowStatus, Problem> {
-        self.engine.run_until_idle(&self.tenant, flow, stop, progress).await.map_err(problem::flow)
+        self.engine
+            .run_until_idle(&self.tenant, flow, stop, progress)
+            .await
+            .map_err(problem::flow)
     }
 
     async fn status(&self, flow: &Name) -> Result<FlowStatus, Problem> {

@@ -1,0 +1,101 @@
+//! Help, completion, schemas.
+
+use crate::run;
+
+/// Every command, as it is called.
+const COMMANDS: &[&[&str]] = &[
+    &["apply"],
+    &["plan"],
+    &["connection", "list"],
+    &["connection", "check"],
+    &["connection", "discover"],
+    &["flow", "list"],
+    &["flow", "run"],
+    &["flow", "status"],
+    &["flow", "pause"],
+    &["flow", "resume"],
+    &["records", "list"],
+    &["records", "show"],
+    &["quarantine", "list"],
+    &["quarantine", "retry"],
+    &["quarantine", "discard"],
+    &["release", "list"],
+    &["release", "add"],
+    &["plugin", "new"],
+    &["plugin", "build"],
+    &["plugin", "inspect"],
+    &["serve"],
+    &["doctor"],
+    &["schema"],
+    &["completion"],
+];
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in COMMANDS {
+        let ran = run(dir.path(), &[*words, &["--help"]].concat()).expect(0);
+        let example = format!("  stecker {}", words.join(" "));
+        assert!(
+            ran.stdout.contains("Examples:\n") && ran.stdout.contains(&example),
+            "{words:?}: {}",
+            ran.stdout
+        );
+        assert!(!ran.stdout.contains('\u{1b}'), "no colours in a pipe");
+    }
+    assert!(
+        run(dir.path(), &["--help"])
+            .expect(0)
+            .stdout
+            .contains("Exit codes")
+    );
+    assert!(!dir.path().join("data").exists(), "help touches nothing");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(dir.path(), &["completion", shell]).expect(0);
+        assert!(
+            ran.stdout.contains("quarantine") && ran.stdout.contains("dry-run"),
+            "{shell}"
+        );
+    }
+    run(dir.path(), &["completion", "no-shell"]).expect(2);
+}
+
+#[test]
+fn schemas_are_json_and_describe_what_they_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = |what: &str| run(dir.path(), &["schema", what]).expect(0).json();
+    let setup = schema("setup");
+    assert_eq!(setup["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(setup["properties"]["connection"].is_object() && setup["properties"]["flow"].is_object());
+    assert!(schema("manifest")["properties"]["capabilities"].is_object());
+    assert!(schema("openapi")["paths"]["/api/v1/flows"].is_object());
+}
+
+#[test]
+fn what_is_not_understood_is_exit_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [
+        &["flows"][..],
+        &[],
+        &["flow", "status", "Not A Name"],
+        &["records", "list", "--state", "lost"],
+        &["records", "list", "--limit", "0"],
+        &["records", "show", "orders"],
+        &["quarantine", "retry"],
+        &["quarantine", "discard", "orders/1"],
+        &["quarantine", "retry", "--code", "x"],
+        &["serve", "--listen", "somewhere"],
+        &["plugin", "new", "shop", "--kind", "source"],
+        &["--server", "http://127.0.0.1:1", "flow", "list"],
+        &["--server", "http://127.0.0.1:1", "serve"],
+    ] {
+        let ran = run(dir.path(), words).expect(2);
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{words:?}");
+    }
+    assert!(!dir.path().join("data").exists(), "nothing was touched");
+}

@@ -1,0 +1,116 @@
+//! The document describes what is there, and all of it.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::Running;
+
+/// Every operation: what a client may rely on, so a path that goes is noticed.
+const OPERATIONS: [&str; 18] = [
+    "get /api/v1/connections",
+    "get /api/v1/connections/{name}/streams",
+    "get /api/v1/doctor",
+    "get /api/v1/flows",
+    "get /api/v1/flows/{name}",
+    "get /api/v1/quarantine",
+    "get /api/v1/records",
+    "get /api/v1/records/{flow}/{seq}",
+    "get /api/v1/releases",
+    "post /api/v1/apply",
+    "post /api/v1/connections/{name}/check",
+    "post /api/v1/flows/{name}/pause",
+    "post /api/v1/flows/{name}/resume",
+    "post /api/v1/flows/{name}/run",
+    "post /api/v1/plan",
+    "post /api/v1/quarantine/discard",
+    "post /api/v1/quarantine/retry",
+    "post /api/v1/releases",
+];
+
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let all = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (method.clone(), path.clone(), operation))
+    });
+    all.collect()
+}
+
+fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get("$ref").and_then(Value::as_str));
+            map.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_document_is_openapi_3_1_and_closed_in_itself() {
+    let document = stecker_server::openapi_document();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    assert!(found.contains("#/components/schemas/Problem"));
+    for reference in found {
+        let pointer = reference
+            .strip_prefix('#')
+            .unwrap_or_else(|| panic!("{reference} leads out of the document"));
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+    let mut ids = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(ids.insert(id.to_owned()), "{id} is there twice");
+        assert!(
+            operation["summary"].is_string(),
+            "{method} {path} says what it does"
+        );
+        assert!(
+            operation["responses"]["default"].is_object(),
+            "{method} {path} describes its problems"
+        );
+        let in_path = path.matches('{').count();
+        let described = operation["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|one| one["in"] == "path")
+            .count();
+        assert_eq!(
+            in_path, described,
+            "{method} {path} describes the parts of its path"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_described_and_every_description_has_its_operation_behind_a_token() {
+    let running = Running::start().await;
+    let response = running
+        .anonymous(Method::GET, "/api/v1/openapi.json")
+        .send()
+        .await
+        .unwrap();
+    let document: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    assert_eq!(document, stecker_server::openapi_document());
+    let described: BTreeSet<String> = operations(&document)
+        .into_iter()
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    let expected: BTreeSet<String> = OPERATIONS.iter().map(ToString::to_string).collect();
+    assert_eq!(described, expected);
+    for (method, path, _) in operations(&document) {
+        let method: Method = method.to_uppercase().parse().unwrap();
+        let path = path
+            .replace("{name}", "a")
+            .replace("{flow}", "a")
+            .replace("{seq}", "1");
+        let response = running.anonymous(method.clone(), &path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+    }
+}
