@@ -5,7 +5,10 @@ use std::{path::Path, process::Command};
 use anyhow::{Context, Result, ensure};
 
 /// Says what comes next, on standard error, so that standard output stays free for results.
-#[expect(clippy::print_stderr, reason = "the steps of a task are told to whoever watches it")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the steps of a task are told to whoever watches it"
+)]
 pub(crate) fn say(what: &str) {
     eprintln!("==> {what}");
 }
@@ -32,7 +35,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a command whose output is the task's result.
 pub(crate) fn run_aloud(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
-    let status = command.status().with_context(|| format!("{shown} cannot be started"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("{shown} cannot be started"))?;
     ensure!(status.success(), "{shown} failed with {status}");
     Ok(())
 }

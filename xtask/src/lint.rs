@@ -19,7 +19,9 @@ impl Lint {
             say(&format!("linting {}", workspace.display()));
             run(cargo(&workspace).args(["fmt", "--all", "--check"]))?;
             run(cargo(&workspace).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-            run(cargo(&workspace).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+            run(cargo(&workspace)
+                .args(["doc", "--workspace", "--no-deps"])
+                .env("RUSTDOCFLAGS", "-D warnings"))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask …`: what is done with this repository besides compiling it. One module for each subcommand.
 
+mod bench;
 mod cargo;
 mod demo;
 mod lint;
@@ -30,6 +31,7 @@ enum Task {
     Demo(demo::Demo),
     Test(test::Test),
     Lint(lint::Lint),
+    Bench(bench::Bench),
     Plugins(plugins::Plugins),
 }
 
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Task::Demo(task) => task.run(),
         Task::Test(task) => task.run(),
         Task::Lint(_) => lint::Lint::run(),
+        Task::Bench(task) => task.run(),
         Task::Plugins(task) => task.run(),
     };
     match result {

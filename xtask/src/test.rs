@@ -11,7 +11,9 @@ use crate::{
 
 /// Every test: natively, on SQLite and PostgreSQL, and across the whole with built plugins
 #[derive(Args)]
-#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --real         also against real Vendure and Tryton (installed once into the user's cache)\n  cargo xtask test --no-postgres  where no PostgreSQL can be started")]
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --real         also against real Vendure and Tryton (installed once into the user's cache)\n  cargo xtask test --no-postgres  where no PostgreSQL can be started"
+)]
 pub(crate) struct Test {
     /// Also run what needs real Vendure and Tryton (npm and python3; some minutes the first time)
     #[arg(long)]
@@ -26,7 +28,7 @@ impl Test {
         say("building the plugins");
         let components = plugins::build_all()?;
         say("building the host");
-        run(cargo(&root()).args(["build", "-p", "stecker-cli", "-p", "stecker-simulators"]))?;
+        run(cargo(&root()).args(["build", "--workspace", "--bins"]))?;
 
         let postgres = if self.no_postgres {
             say("without PostgreSQL, as asked: the tests that need it say that they are skipped");
@@ -37,7 +39,9 @@ impl Test {
         };
         let mut tests = cargo(&root());
         tests.args(["test", "--workspace"]);
-        tests.env("STECKER_BIN", target().join("debug/stecker")).env("STECKER_PLUGINS", &components);
+        tests
+            .env("STECKER_BIN", target().join("debug/stecker"))
+            .env("STECKER_PLUGINS", &components);
         if let Some(postgres) = &postgres {
             tests.env("STECKER_TEST_POSTGRES", postgres.url());
         }

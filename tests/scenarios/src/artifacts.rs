@@ -27,12 +27,19 @@ impl Artifacts {
             None => workspace().join("target"),
         };
         let stecker = env::var_os("STECKER_BIN").map_or_else(|| target.join("debug/stecker"), PathBuf::from);
-        let plugins = env::var_os("STECKER_PLUGINS").map_or_else(|| workspace().join("target/plugins"), PathBuf::from);
+        let plugins =
+            env::var_os("STECKER_PLUGINS").map_or_else(|| workspace().join("target/plugins"), PathBuf::from);
         if !stecker.is_file() {
-            bail!("{} is not there; build it with `cargo build -p stecker-cli`", stecker.display());
+            bail!(
+                "{} is not there; build it with `cargo build -p stecker-cli`",
+                stecker.display()
+            );
         }
         if !plugins.is_dir() {
-            bail!("{} is not there; build the plugins with `cargo xtask plugins`", plugins.display());
+            bail!(
+                "{} is not there; build the plugins with `cargo xtask plugins`",
+                plugins.display()
+            );
         }
         Ok(Self { stecker, plugins })
     }
@@ -43,19 +50,28 @@ impl Artifacts {
     /// It is not built.
     pub fn plugin(&self, name: &str) -> Result<PathBuf> {
         let prefix = format!("stecker-{name}-");
-        let entries = self.plugins.read_dir().with_context(|| format!("{} cannot be read", self.plugins.display()))?;
+        let entries = self
+            .plugins
+            .read_dir()
+            .with_context(|| format!("{} cannot be read", self.plugins.display()))?;
         let mut found: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| {
-                path.file_name().and_then(|name| name.to_str()).is_some_and(|file| {
-                    file.strip_prefix(&prefix)
-                        .is_some_and(|rest| rest.ends_with(".wasm") && rest.starts_with(|c: char| c.is_ascii_digit()))
-                })
+                path.file_name()
+                    .and_then(|name| name.to_str())
+                    .is_some_and(|file| {
+                        file.strip_prefix(&prefix).is_some_and(|rest| {
+                            rest.ends_with(".wasm") && rest.starts_with(|c: char| c.is_ascii_digit())
+                        })
+                    })
             })
             .collect();
         found.sort();
         found.pop().with_context(|| {
-            format!("there is no {prefix}*.wasm in {}; build the plugins with `cargo xtask plugins`", self.plugins.display())
+            format!(
+                "there is no {prefix}*.wasm in {}; build the plugins with `cargo xtask plugins`",
+                self.plugins.display()
+            )
         })
     }
 }

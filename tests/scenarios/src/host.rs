@@ -75,7 +75,10 @@ impl Host {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("the host ended with {status} before it was ready:\n{}", self.log_end());
+                bail!(
+                    "the host ended with {status} before it was ready:\n{}",
+                    self.log_end()
+                );
             }
             if let Some(context) = self.read_context() {
                 self.url = context.url;
@@ -85,7 +88,11 @@ impl Host {
                     return Ok(());
                 }
             }
-            ensure!(begun.elapsed() < READY_WITHIN, "the host is not ready after {READY_WITHIN:?}:\n{}", self.log_end());
+            ensure!(
+                begun.elapsed() < READY_WITHIN,
+                "the host is not ready after {READY_WITHIN:?}:\n{}",
+                self.log_end()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -100,7 +107,10 @@ impl Host {
     fn log_end(&self) -> String {
         let log = fs::read_to_string(self.data.join("host.log")).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
-        lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
+        lines
+            .get(lines.len().saturating_sub(30)..)
+            .unwrap_or_default()
+            .join("\n")
     }
 
     /// Where it listens, such as `http://127.0.0.1:7420`.
@@ -139,15 +149,25 @@ impl Host {
     /// # Errors
     /// It does not end in time, or not with status 0.
     pub async fn stop(mut self) -> Result<()> {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let told = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()?;
         ensure!(told.success(), "the host could not be told to end");
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "the host ended with {status}:\n{}", self.log_end());
+                ensure!(
+                    status.success(),
+                    "the host ended with {status}:\n{}",
+                    self.log_end()
+                );
                 return Ok(());
             }
-            ensure!(begun.elapsed() < END_WITHIN, "the host does not end:\n{}", self.log_end());
+            ensure!(
+                begun.elapsed() < END_WITHIN,
+                "the host does not end:\n{}",
+                self.log_end()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -177,7 +197,12 @@ impl Host {
     /// # Errors
     /// No answer, or not a good one.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let answer = self.client.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await?;
+        let answer = self
+            .client
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(&self.token)
+            .send()
+            .await?;
         let status = answer.status();
         let body = answer.text().await?;
         ensure!(status.is_success(), "GET {path}: {status}: {body}");
@@ -202,7 +227,10 @@ impl Drop for Host {
 }
 
 fn spawn(artifacts: &Artifacts, data: &Path, options: &HostOptions) -> Result<Child> {
-    let log = File::options().create(true).append(true).open(data.join("host.log"))?;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(data.join("host.log"))?;
     let mut command = Command::new(&artifacts.stecker);
     command.args(["serve", "--listen", &format!("127.0.0.1:{}", options.port)]);
     if let Some(database) = &options.database {
@@ -223,5 +251,8 @@ fn client() -> Result<reqwest::Client> {
         // An error says that the process has chosen one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?)
+    Ok(reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+        .build()?)
 }

@@ -69,7 +69,7 @@ retry = {{ max-attempts = 20, base = "100ms", cap = "3s" }}
 
 [[flow.transform]]
 plugin = {{ path = {jq:?} }}
-config = {{ program = '''
+config = {{ key = ".reference", program = '''
 {ORDER_TO_SALE}
 ''' }}
 
@@ -109,7 +109,12 @@ retry = {{ max-attempts = 20, base = "100ms", cap = "3s" }}
     /// # Errors
     /// The command fails.
     pub fn apply(&self, host: &Host) -> Result<()> {
-        host.cli(["apply", "-f"].map(std::ffi::OsStr::new).into_iter().chain([self.setup.as_os_str()]))?;
+        host.cli(
+            ["apply", "-f"]
+                .map(std::ffi::OsStr::new)
+                .into_iter()
+                .chain([self.setup.as_os_str()]),
+        )?;
         Ok(())
     }
 
@@ -140,14 +145,24 @@ pub struct Progress {
 impl Progress {
     fn of(flows: &[FlowStatus]) -> Result<Self> {
         let flow = |name: &str| {
-            flows.iter().find(|flow| flow.spec.name.as_str() == name).with_context(|| format!("there is no flow {name}"))
+            flows
+                .iter()
+                .find(|flow| flow.spec.name.as_str() == name)
+                .with_context(|| format!("there is no flow {name}"))
         };
         let (orders, stock) = (flow(ORDERS)?, flow(STOCK)?);
-        let open = |flow: &FlowStatus| flow.counts.iter().any(|(state, count)| state.is_open() && *count > 0);
+        let open = |flow: &FlowStatus| {
+            flow.counts
+                .iter()
+                .any(|(state, count)| state.is_open() && *count > 0)
+        };
         let settled = |flow: &FlowStatus| flow.reads_completed > 0 && flow.caught_up && !open(flow);
         Ok(Self {
             retried: orders.retried + stock.retried,
-            failing: [orders, stock].iter().find_map(|flow| flow.last_error.as_ref()).map(|error| error.message.clone()),
+            failing: [orders, stock]
+                .iter()
+                .find_map(|flow| flow.last_error.as_ref())
+                .map(|error| error.message.clone()),
             idle: settled(orders) && settled(stock),
             orders: orders.counts.clone(),
             stock: stock.counts.clone(),
@@ -197,7 +212,9 @@ impl JobAccount {
             lost: verdict.missing.len() as u64,
             duplicated: verdict.duplicated.len() as u64,
             out_of_order: verdict.out_of_order,
-            wrong_amounts: (verdict.amount_mismatches.len() + verdict.invented.len() + verdict.wrongly_rejected.len()) as u64,
+            wrong_amounts: (verdict.amount_mismatches.len()
+                + verdict.invented.len()
+                + verdict.wrongly_rejected.len()) as u64,
             wrong_stock: verdict.stock_mismatches.len() as u64,
         }
     }
@@ -209,9 +226,21 @@ impl JobAccount {
     pub fn holds(&self) -> Result<()> {
         ensure!(self.lost == 0, "{} orders are lost", self.lost);
         ensure!(self.duplicated == 0, "{} bookings are doubled", self.duplicated);
-        ensure!(self.out_of_order == 0, "{} bookings are out of order", self.out_of_order);
-        ensure!(self.wrong_amounts == 0, "{} orders differ at the two ends", self.wrong_amounts);
-        ensure!(self.wrong_stock == 0, "the stock of {} articles differs at the two ends", self.wrong_stock);
+        ensure!(
+            self.out_of_order == 0,
+            "{} bookings are out of order",
+            self.out_of_order
+        );
+        ensure!(
+            self.wrong_amounts == 0,
+            "{} orders differ at the two ends",
+            self.wrong_amounts
+        );
+        ensure!(
+            self.wrong_stock == 0,
+            "the stock of {} articles differs at the two ends",
+            self.wrong_stock
+        );
         ensure!(
             self.delivered + self.quarantined == self.read,
             "{} were read, but {} delivered and {} quarantined",
@@ -224,12 +253,20 @@ impl JobAccount {
 }
 
 fn host_of(url: &str) -> Result<&str> {
-    url.split("://").nth(1).map(|rest| rest.trim_end_matches('/')).with_context(|| format!("{url} has no host"))
+    url.split("://")
+        .nth(1)
+        .map(|rest| rest.trim_end_matches('/'))
+        .with_context(|| format!("{url} has no host"))
 }
 
 fn write_private(path: &Path, value: &str) -> Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(value.as_bytes())?;
     Ok(())
 }

@@ -81,12 +81,19 @@ impl Demo {
         say("building the plugins");
         let plugins = plugins::build_all()?;
         say("building the host (the first time this takes a while: it has a compiler and a database in it)");
-        run(cargo(&root()).args(["build", "-p", "stecker-cli"]))?;
-        let artifacts = Artifacts { stecker: target().join("debug/stecker"), plugins };
+        run(cargo(&root()).args(["build", "--workspace", "--bins"]))?;
+        let artifacts = Artifacts {
+            stecker: target().join("debug/stecker"),
+            plugins,
+        };
         let folder = fresh_folder(if self.real { "demo-real" } else { "demo" })?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
-            if self.real { real::run(self, &artifacts, &folder).await } else { simulated::run(self, &artifacts, &folder).await }
+            if self.real {
+                real::run(self, &artifacts, &folder).await
+            } else {
+                simulated::run(self, &artifacts, &folder).await
+            }
         })
     }
 }
@@ -106,11 +113,19 @@ fn fresh_folder(name: &str) -> Result<PathBuf> {
 
 /// Shows the account; stays up until Ctrl-C unless `--once`. An account that does not add up is an error.
 async fn finish(demo: &Demo, account: &Account, data: &Path, stecker: &Path) -> Result<()> {
-    if demo.json { show::json(account)? } else { show::account(account) }
+    if demo.json {
+        show::json(account)?
+    } else {
+        show::account(account)
+    }
     if !demo.once {
         show::what_next(data, stecker);
         tokio::signal::ctrl_c().await?;
     }
-    anyhow::ensure!(account.faults.is_empty(), "the account does not add up: {}", account.faults.join("; "));
+    anyhow::ensure!(
+        account.faults.is_empty(),
+        "the account does not add up: {}",
+        account.faults.join("; ")
+    );
     Ok(())
 }

@@ -24,17 +24,32 @@ pub(super) fn json(account: &Account) -> Result<()> {
 
 pub(super) fn account(account: &Account) {
     println!();
-    println!("  read         {:>6}  orders accepted from the shop", account.read);
+    println!(
+        "  read         {:>6}  orders accepted from the shop",
+        account.read
+    );
     println!("  delivered    {:>6}  booked in the ERP", account.delivered);
-    println!("  retried      {:>6}  needed more than one attempt", account.retried);
+    println!(
+        "  retried      {:>6}  needed more than one attempt",
+        account.retried
+    );
     println!("  quarantined  {:>6}  need a person", account.quarantined);
     for cause in &account.quarantine {
-        println!("               {:>6}  {}: {}", cause.count, cause.code, cause.message);
+        println!(
+            "               {:>6}  {}: {}",
+            cause.count, cause.code, cause.message
+        );
     }
     println!("  lost         {:>6}", account.lost);
     println!("  duplicated   {:>6}", account.duplicated);
-    println!("  stock        {:>6}  articles the same at both ends", account.stock_synced);
-    println!("  in {:.1} s; the counts of lost and duplicated are the systems' own", account.seconds);
+    println!(
+        "  stock        {:>6}  articles the same at both ends",
+        account.stock_synced
+    );
+    println!(
+        "  in {:.1} s; the counts of lost and duplicated are the systems' own",
+        account.seconds
+    );
     for fault in &account.faults {
         println!("  NOT RIGHT: {fault}");
     }

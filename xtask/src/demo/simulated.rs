@@ -15,9 +15,14 @@ use super::{Account, Cause, Demo, finish, show};
 use crate::cargo::say;
 
 pub(super) async fn run(demo: &Demo, artifacts: &Artifacts, folder: &Path) -> Result<()> {
-    let faults = if demo.no_faults { Faults::off() } else { Faults::preset("demo").unwrap_or_else(Faults::off) };
+    let faults = if demo.no_faults { Faults::off() } else { Faults::demo() };
     say("starting a shop and an ERP on loopback");
-    let config = Config { orders: demo.orders as usize, seed: demo.seed, faults, ..Config::default() };
+    let config = Config {
+        orders: demo.orders as usize,
+        seed: demo.seed,
+        faults,
+        ..Config::default()
+    };
     let systems = Simulators::start(config).await?;
     say("starting the host");
     let data = folder.join("data");
@@ -38,7 +43,11 @@ pub(super) async fn run(demo: &Demo, artifacts: &Artifacts, folder: &Path) -> Re
 
 /// Shows the progress until both ends agree, or until they have had time enough.
 async fn watch(demo: &Demo, host: &Host, job: &Job, systems: &Running, begun: Instant) -> Result<Progress> {
-    let bar = if demo.json { ProgressBar::hidden() } else { show::bar(demo.orders.into()) };
+    let bar = if demo.json {
+        ProgressBar::hidden()
+    } else {
+        show::bar(demo.orders.into())
+    };
     let patience = Duration::from_secs(120) + Duration::from_millis(100) * demo.orders;
     loop {
         let progress = job.progress(host).await?;
@@ -70,8 +79,18 @@ async fn account(host: &Host, progress: &Progress, systems: &Running, took: Dura
     let truth = systems.account();
     let job = JobAccount::of(progress, &truth);
     let groups: Vec<QuarantineGroup> = host.get("/api/v1/quarantine").await?;
-    let synced = truth.erp.stock.iter().filter(|(sku, quantity)| truth.shop.stock.get(*sku) == Some(*quantity)).count();
-    let faults = job.holds().err().map(|error| format!("{error:#}")).into_iter().collect();
+    let synced = truth
+        .erp
+        .stock
+        .iter()
+        .filter(|(sku, quantity)| truth.shop.stock.get(*sku) == Some(*quantity))
+        .count();
+    let faults = job
+        .holds()
+        .err()
+        .map(|error| format!("{error:#}"))
+        .into_iter()
+        .collect();
     Ok(Account {
         read: job.read,
         delivered: job.delivered,
@@ -82,7 +101,11 @@ async fn account(host: &Host, progress: &Progress, systems: &Running, took: Dura
         seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
         quarantine: groups
             .into_iter()
-            .map(|group| Cause { code: group.reason.code, message: group.reason.message, count: group.count })
+            .map(|group| Cause {
+                code: group.reason.code,
+                message: group.reason.message,
+                count: group.count,
+            })
             .collect(),
         stock_synced: synced as u64,
         faults,
