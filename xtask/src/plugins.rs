@@ -58,9 +58,10 @@ impl Plugins {
     }
 }
 
-/// Builds all first-party plugins; the folder that they are in then.
-pub(crate) fn build_all() -> Result<PathBuf> {
-    build(&[], true)?;
+/// Builds the named first-party plugins, or all; the folder that they are in then.
+pub(crate) fn build_into_target(names: &[&str]) -> Result<PathBuf> {
+    let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
+    build(&names, true)?;
     Ok(target().join("plugins"))
 }
 
