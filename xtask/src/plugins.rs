@@ -20,7 +20,7 @@ use crate::{root, target};
 /// in the user's cache (the first time about two minutes and 140 MB).
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask plugins                  build all\n  cargo xtask plugins stecker/map      build one\n  \
+    after_help = "Examples:\n  cargo xtask plugins                  build all\n  cargo xtask plugins stecker/jq       build one\n  \
                         cargo xtask plugins --json | jq -r '.[].path'"
 )]
 pub(crate) struct Plugins {
