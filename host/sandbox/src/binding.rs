@@ -84,8 +84,8 @@ pub enum StorageError {
     },
 }
 
-/// The key/value store of one connection. One object is one namespace: keys need no prefix. Enforces the quota itself, in the same
-/// transaction as the write.
+/// The key/value store of one connection. One object is one namespace: keys need no prefix. Enforces the quota itself (the
+/// manifest's or the operator's `max-bytes`, whichever is less), in the same transaction as the write.
 #[async_trait]
 pub trait Storage: Send + Sync {
     /// The value of a key (1 to 512 bytes).

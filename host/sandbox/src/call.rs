@@ -124,7 +124,7 @@ impl Meter {
             .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    fn usage(&self, since: Instant) -> CallUsage {
+    pub(crate) fn usage(&self, since: Instant) -> CallUsage {
         CallUsage {
             wall_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
             epoch_ticks: self.ticks.load(Ordering::Relaxed),
@@ -226,7 +226,11 @@ pub(crate) async fn run<T: Send>(
         .catch_unwind()
         .await;
     drop(permit);
-    log.finish();
+    // The observer is the embedder's code, so it may panic as well.
+    let ended = match std::panic::catch_unwind(AssertUnwindSafe(|| log.finish())) {
+        Ok(()) => ended,
+        Err(panic) => ended.and(Err(panic)),
+    };
     let result = match ended {
         Ok(Ok(Ok(answer))) => answer.map_err(CallError::Plugin),
         Ok(Ok(Err(error))) => Err(classify(&error, &meter.memory, limit, bound.memory_limit)),

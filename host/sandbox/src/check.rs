@@ -212,3 +212,7 @@ pub(crate) fn transformed(answers: Vec<Transformed>, expected: usize) -> Result<
     }
     Ok(answers)
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

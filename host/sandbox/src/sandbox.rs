@@ -62,18 +62,18 @@ impl Sandbox {
     /// [`SandboxError`] if an option is out of range, the address space for the pool is not to be had, or the cache cannot be used.
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         options.check()?;
+        let engine = options.engine()?;
         let SandboxOptions {
             cache_dir,
             max_instances,
             tick,
             max_component_bytes,
-        } = &options;
-        let engine = options.engine()?;
+        } = options;
         let mut linker = Linker::new(&engine);
         v1_0::add_to_linker(&mut linker)
             .and_then(|()| crate::capability::wasi::add_to_linker(&mut linker))
             .map_err(|error| SandboxError::Engine {
-                instances: *max_instances,
+                instances: max_instances,
                 message: format!("{error:#}"),
             })?;
         let cache = cache_dir
@@ -83,13 +83,13 @@ impl Sandbox {
         Ok(Self {
             inner: Arc::new(SandboxInner {
                 engine,
-                tick: *tick,
-                admission: Semaphore::new(usize::try_from(*max_instances).unwrap_or(usize::MAX)),
-                max_instances: *max_instances,
+                tick,
+                admission: Semaphore::new(usize::try_from(max_instances).unwrap_or(usize::MAX)),
+                max_instances,
                 linker,
                 cache,
                 inspect_limits: InspectLimits {
-                    max_bytes: *max_component_bytes,
+                    max_bytes: max_component_bytes,
                     ..InspectLimits::default()
                 },
                 loaded: Mutex::default(),

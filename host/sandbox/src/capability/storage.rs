@@ -127,13 +127,18 @@ async fn within<T>(
 ) -> Answer<T> {
     match tokio::time::timeout(caller.remaining(), operation).await {
         Err(_elapsed) => Err(wasmtime::Error::new(DeadlinePassed)),
-        Ok(answer) => Ok(answer.map_err(|error| {
-            let code = match &error {
-                StorageError::Conflict { .. } => ErrorCode::Conflict,
-                StorageError::Quota { .. } => ErrorCode::Denied,
-                StorageError::Unavailable { .. } => ErrorCode::Transient,
-            };
-            PluginError::new(code, error.to_string())
+        Ok(answer) => Ok(answer.map_err(|error| match &error {
+            StorageError::Conflict { .. } => PluginError::new(ErrorCode::Conflict, error.to_string()),
+            StorageError::Unavailable { .. } => PluginError::new(ErrorCode::Transient, error.to_string()),
+            StorageError::Quota { needed, .. } => denied(
+                &*caller.bound.binding.observer,
+                Denial {
+                    rule: "storage.quota".to_owned(),
+                    layer: "grant".to_owned(),
+                    asked: format!("a write ({error})"),
+                    smallest_grant: format!("[connection.grants.storage]\nmax-bytes = {needed}"),
+                },
+            ),
         })),
     }
 }

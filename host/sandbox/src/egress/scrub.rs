@@ -71,3 +71,52 @@ fn replace(bytes: &mut Vec<u8>, needle: &[u8]) {
     out.extend_from_slice(&bytes[from..]);
     *bytes = out;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrubbed(body: String, secret: &Secret) -> String {
+        let header = body.clone();
+        let answer = response(
+            HttpResponse {
+                status: 200,
+                headers: vec![("x-echo".to_owned(), header)],
+                body: body.into_bytes(),
+            },
+            secret,
+        );
+        let body = String::from_utf8(answer.body).unwrap();
+        assert_eq!(answer.headers[0].1, body);
+        body
+    }
+
+    #[test]
+    fn every_usual_spelling_is_found() {
+        let raw = "p@ss/w+rd=?";
+        let secret = Secret::with_username("otto".to_owned(), raw.to_owned());
+        for spelling in [
+            raw.to_owned(),
+            hex::encode(raw),
+            BASE64_STANDARD.encode(raw),
+            BASE64_STANDARD.encode(format!("otto:{raw}")),
+            BASE64_URL_SAFE_NO_PAD.encode(raw),
+            "p%40ss%2Fw%2Brd%3D%3F".to_owned(),
+        ] {
+            let text = format!("<{spelling}> and <{spelling}>");
+            assert_eq!(
+                scrubbed(text, &secret),
+                "<[redacted]> and <[redacted]>",
+                "{spelling}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_be_there_by_chance_is_left_alone() {
+        let secret = Secret::new("abc".to_owned());
+        assert_eq!(scrubbed("abcdef".to_owned(), &secret), "abcdef");
+        let secret = Secret::new("long-enough".to_owned());
+        assert_eq!(scrubbed("nothing".to_owned(), &secret), "nothing");
+    }
+}

@@ -1,1 +1,420 @@
+//! The way out against a server on this machine: what arrives there, and what comes back to the guest.
 
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::Request, http::StatusCode, response::IntoResponse, routing::any};
+use serde_json::json;
+use stecker_model::{Grants, HttpGrant, Limits, Name};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use super::*;
+use crate::binding::{CredentialError, NoStorage, Secret, TracingObserver};
+
+const MANIFEST: &str = r#"
+    name = "acme/shop"
+    version = "1.0.0"
+    title = "Shop"
+    contract = "1.0.0"
+
+    [[capabilities.http]]
+    schemes = ["http", "https"]
+    hosts = ["{config:/url}", "{config:/other}"]
+    methods = ["GET", "POST"]
+    purpose = "tests"
+
+    [credentials.key]
+    kind = "api-key-header"
+    header = "X-Api-Key"
+    prefix = "Token "
+    description = "a key"
+
+    [credentials.bearer]
+    kind = "bearer"
+    description = "a token"
+
+    [credentials.basic]
+    kind = "basic"
+    description = "a user"
+
+    [credentials.elsewhere]
+    kind = "bearer"
+    description = "for another host"
+    hosts = ["{config:/other}"]
+
+    [credentials.signing]
+    kind = "hmac-secret"
+    description = "signs"
+"#;
+
+/// Different in every run, so that nothing can be found by its value.
+struct Secrets(String);
+
+impl Secrets {
+    fn new() -> Self {
+        Self(format!("s3cr+t/{}", hex::encode(rand::random::<[u8; 12]>())))
+    }
+}
+
+impl Credentials for Secrets {
+    fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
+        match name {
+            "key" | "bearer" | "elsewhere" | "signing" => Ok(Secret::new(self.0.clone())),
+            "basic" => Ok(Secret::with_username("otto".to_owned(), self.0.clone())),
+            _ => Err(CredentialError::NotBound {
+                name: name.to_owned(),
+            }),
+        }
+    }
+}
+
+fn egress(address: &str, granted: bool) -> Egress {
+    let manifest = Manifest::from_toml(MANIFEST).unwrap();
+    let config = json!({ "url": format!("http://{address}"), "other": "http://127.0.0.1:1" });
+    let name: Name = "shop".parse().unwrap();
+    let binding = Binding {
+        tenant: name.clone(),
+        connection: name,
+        config: config.to_string(),
+        grants: Grants {
+            http: granted
+                .then(|| HttpGrant {
+                    host: address.to_owned(),
+                    schemes: vec!["http".to_owned()],
+                    methods: Vec::new(),
+                })
+                .into_iter()
+                .collect(),
+            storage: None,
+        },
+        limits: Limits::default(),
+        credentials: Arc::new(Secrets::new()),
+        storage: Arc::new(NoStorage),
+        observer: Arc::new(TracingObserver),
+    };
+    Egress::new(&manifest, &config, &binding).unwrap()
+}
+
+async fn send_with(
+    egress: &Egress,
+    request: HttpRequest,
+    secrets: &Secrets,
+    max: usize,
+) -> (Result<HttpResponse, Failure>, Meter) {
+    let (meter, budget) = (Meter::default(), ResponseBudget::of(max));
+    let exchange = Exchange {
+        remaining: Duration::from_secs(30),
+        budget: &budget,
+        meter: &meter,
+        credentials: secrets,
+    };
+    let answer = egress.send(request, exchange).await;
+    (answer, meter)
+}
+
+async fn send(egress: &Egress, request: HttpRequest) -> Result<HttpResponse, Failure> {
+    send_with(egress, request, &Secrets::new(), MAX_BODY).await.0
+}
+
+fn get(url: String) -> HttpRequest {
+    HttpRequest {
+        method: "GET".to_owned(),
+        url,
+        ..HttpRequest::default()
+    }
+}
+
+fn denied_by(answer: Result<HttpResponse, Failure>) -> String {
+    match answer {
+        Err(Failure::Denied(denial)) => denial.rule,
+        other => panic!("not denied: {other:?}"),
+    }
+}
+
+fn error(answer: Result<HttpResponse, Failure>) -> PluginError {
+    match answer {
+        Err(Failure::Error(error)) => error,
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+/// Answers with what it got; `/redirect` sends away, `/big` sends a megabyte, `/never` nothing.
+async fn server() -> String {
+    async fn echo(request: Request) -> Json<serde_json::Value> {
+        let headers: Vec<(String, String)> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        Json(
+            json!({ "method": request.method().as_str(), "uri": request.uri().to_string(), "headers": headers }),
+        )
+    }
+    let app = Router::new()
+        .route("/echo", any(echo))
+        .route(
+            "/redirect",
+            any(|| async { (StatusCode::FOUND, [("location", "/echo")], "elsewhere").into_response() }),
+        )
+        .route("/big", any(|| async { vec![b'x'; 1 << 20] }))
+        .route("/never", any(std::future::pending::<()>));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// What `/echo` says that a header was.
+fn echoed(response: &HttpResponse, header: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+    let headers: Vec<(String, String)> = serde_json::from_value(body["headers"].clone()).unwrap();
+    headers
+        .into_iter()
+        .find(|(name, _)| name == header)
+        .map(|(_, value)| value)
+}
+
+#[tokio::test]
+async fn a_request_needs_its_grant() {
+    let address = server().await;
+    let url = format!("http://{address}/echo?a=b");
+    let denial = denied_by(send(&egress(&address, false), get(url.clone())).await);
+    assert_eq!(denial, "http.host");
+
+    let mut request = get(url);
+    request.headers = vec![
+        ("X-Trace".to_owned(), "1".to_owned()),
+        ("Accept".to_owned(), "application/json".to_owned()),
+    ];
+    request.idempotency_key = Some("key-1".to_owned());
+    let (answer, meter) = send_with(
+        &egress(&address, true),
+        request.clone(),
+        &Secrets::new(),
+        MAX_BODY,
+    )
+    .await;
+    let response = answer.unwrap();
+    assert_eq!(response.status, 200);
+    assert!(
+        response
+            .headers
+            .contains(&("content-type".to_owned(), "application/json".to_owned()))
+    );
+    assert_eq!(echoed(&response, "x-trace").as_deref(), Some("1"));
+    assert_eq!(echoed(&response, "idempotency-key").as_deref(), Some("key-1"));
+    assert_eq!(echoed(&response, "host"), Some(address.clone()));
+    let usage = meter.usage(std::time::Instant::now());
+    assert_eq!(usage.http_requests, 1);
+    assert_eq!(usage.http_bytes_in, u64::try_from(response.body.len()).unwrap());
+
+    request.options = vec![("idempotency-header".to_owned(), "X-Request-Id".to_owned())];
+    let response = send(&egress(&address, true), request).await.unwrap();
+    assert_eq!(echoed(&response, "x-request-id").as_deref(), Some("key-1"));
+    assert_eq!(echoed(&response, "idempotency-key"), None);
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer() {
+    let address = server().await;
+    let response = send(&egress(&address, true), get(format!("http://{address}/redirect")))
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status, response.body.as_slice()),
+        (302, b"elsewhere".as_slice())
+    );
+    assert!(
+        response
+            .headers
+            .contains(&("location".to_owned(), "/echo".to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn headers_that_are_not_the_guests_to_set() {
+    let address = server().await;
+    let egress = egress(&address, true);
+    for (name, value, rule) in [
+        ("Host", "evil.example", "http.reserved-header"),
+        ("content-length", "7", "http.reserved-header"),
+        ("Transfer-Encoding", "chunked", "http.reserved-header"),
+        ("Connection", "close", "http.reserved-header"),
+        ("TE", "trailers", "http.reserved-header"),
+        ("Trailer", "x", "http.reserved-header"),
+        ("Upgrade", "websocket", "http.reserved-header"),
+        ("Proxy-Authorization", "Basic eA==", "http.reserved-header"),
+        ("X-A", "a\r\nX-B: b", "http.header"),
+        ("X-A", "a\nb", "http.header"),
+        ("X-A", "a\0b", "http.header"),
+        ("X-A\r\nX-B", "b", "http.header"),
+        ("", "b", "http.header"),
+    ] {
+        let mut request = get(format!("http://{address}/echo"));
+        request.headers = vec![(name.to_owned(), value.to_owned())];
+        assert_eq!(
+            denied_by(send(&egress, request).await),
+            rule,
+            "{name:?}: {value:?}"
+        );
+    }
+    for header in ["Host", "Connection", "a b"] {
+        let mut request = get(format!("http://{address}/echo"));
+        request.idempotency_key = Some("k".to_owned());
+        request.options = vec![("idempotency-header".to_owned(), header.to_owned())];
+        denied_by(send(&egress, request).await);
+    }
+}
+
+#[tokio::test]
+async fn credentials_reach_the_system_and_never_the_guest() {
+    let address = server().await;
+    let (egress, secrets) = (egress(&address, true), Secrets::new());
+    for (credential, header, expected) in [
+        ("key", "x-api-key", "Token [redacted]"),
+        ("bearer", "authorization", "Bearer [redacted]"),
+        ("basic", "authorization", "Basic [redacted]"),
+    ] {
+        let mut request = get(format!("http://{address}/echo"));
+        request.credential = Some(credential.to_owned());
+        let response = send_with(&egress, request, &secrets, MAX_BODY).await.0.unwrap();
+        // The server echoes all headers, so this shows both that it came and that it is taken out again.
+        assert_eq!(echoed(&response, header).as_deref(), Some(expected));
+        assert!(!String::from_utf8(response.body).unwrap().contains(&secrets.0));
+    }
+}
+
+/// Seen from the server: what is on the wire is the real secret.
+#[tokio::test]
+async fn the_wire_has_the_real_secret() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let wire = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"\r\n\r\n") {
+            text.push(socket.read_u8().await.unwrap());
+        }
+        socket
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    let secrets = Secrets::new();
+    let mut request = get(format!("http://{address}/"));
+    request.credential = Some("key".to_owned());
+    let response = send_with(&egress(&address, true), request, &secrets, MAX_BODY)
+        .await
+        .0
+        .unwrap();
+    assert_eq!(response.status, 204);
+    assert!(
+        wire.await
+            .unwrap()
+            .contains(&format!("x-api-key: Token {}\r\n", secrets.0))
+    );
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_given() {
+    let address = server().await;
+    let egress = egress(&address, true);
+    let with = |credential: &str, header: Option<&str>| {
+        let mut request = get(format!("http://{address}/echo"));
+        request.credential = Some(credential.to_owned());
+        request.headers = header
+            .map(|name| (name.to_owned(), "mine".to_owned()))
+            .into_iter()
+            .collect();
+        request
+    };
+    for (credential, header, rule) in [
+        ("unheard-of", None, "http.credential"),
+        ("elsewhere", None, "http.credential-host"),
+        ("key", Some("x-API-key"), "http.credential-header"),
+        ("bearer", Some("Authorization"), "http.credential-header"),
+    ] {
+        assert_eq!(
+            denied_by(send(&egress, with(credential, header)).await),
+            rule,
+            "{credential}"
+        );
+    }
+    assert_eq!(
+        error(send(&egress, with("signing", None)).await).kind(),
+        ErrorCode::Unsupported
+    );
+    let unbound = error({
+        let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_BODY));
+        let exchange = Exchange {
+            remaining: Duration::from_secs(30),
+            budget: &budget,
+            meter: &meter,
+            credentials: &crate::binding::NoCredentials,
+        };
+        egress.send(with("key", None), exchange).await
+    });
+    assert_eq!(
+        (unbound.kind(), unbound.detail("sent")),
+        (ErrorCode::Auth, Some("no"))
+    );
+}
+
+#[tokio::test]
+async fn whether_it_was_sent() {
+    // Nobody listens there any more.
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let refused = error(send(&egress(&address, true), get(format!("http://{address}/"))).await);
+    assert_eq!(
+        (refused.kind(), refused.detail("sent")),
+        (ErrorCode::Transient, Some("no")),
+        "{refused}"
+    );
+
+    // Took the request and went away.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.read_u8().await.unwrap();
+    });
+    let lost = error(send(&egress(&address, true), get(format!("http://{address}/"))).await);
+    assert_eq!(
+        (lost.kind(), lost.detail("sent")),
+        (ErrorCode::Transient, Some("maybe")),
+        "{lost}"
+    );
+
+    let address = server().await;
+    let mut request = get(format!("http://{address}/never"));
+    request.timeout_ms = Some(50);
+    let slow = error(send(&egress(&address, true), request).await);
+    assert_eq!(
+        (slow.kind(), slow.detail("sent")),
+        (ErrorCode::Transient, Some("maybe")),
+        "{slow}"
+    );
+}
+
+#[tokio::test]
+async fn answers_are_bounded_while_they_come() {
+    let address = server().await;
+    let egress = egress(&address, true);
+    let url = format!("http://{address}/big");
+    let (fits, _) = send_with(&egress, get(url.clone()), &Secrets::new(), 1 << 20).await;
+    assert_eq!(fits.unwrap().body.len(), 1 << 20);
+    let (too_big, meter) = send_with(&egress, get(url), &Secrets::new(), 100_000).await;
+    let too_big = error(too_big);
+    assert_eq!(
+        (too_big.kind(), too_big.detail("sent")),
+        (ErrorCode::Fatal, Some("maybe")),
+        "{too_big}"
+    );
+    let read = meter.usage(std::time::Instant::now()).http_bytes_in;
+    assert!(read < 1 << 20, "it stopped reading, at {read}");
+}

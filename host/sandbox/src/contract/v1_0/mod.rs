@@ -1,10 +1,5 @@
 //! Contract 1.0: what is linked for it, which roles a release has in it, and how they are called.
 
-#![expect(
-    clippy::ptr_arg,
-    reason = "the generated functions take texts that the WIT calls `json` as `&String`"
-)]
-
 mod convert;
 mod imports;
 

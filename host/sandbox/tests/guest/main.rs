@@ -1,0 +1,13 @@
+//! What guests can do to the host: nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, that is how a broken assumption shows"
+)]
+
+mod cache;
+mod calls;
+mod loading;
+mod support;
