@@ -136,7 +136,8 @@ async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Resul
         cursor: cursor.clone(),
         max_records: ctx.spec.delivery.page,
         max_bytes: PAGE_BYTES,
-        deadline_ms: 0,
+        // The limit of the connection applies; a page has none of its own.
+        deadline_ms: u64::MAX,
         options: Vec::new(),
     };
     let called = source.session.read(request).await;
