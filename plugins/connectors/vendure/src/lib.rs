@@ -3,11 +3,11 @@
 //! It speaks to the admin API, which is GraphQL (<https://docs.vendure.io/reference/graphql-api/admin/queries>). What shapes it:
 //!
 //! - `updatedAt` has whole seconds on some of the databases that Vendure runs on, and lists can only be paged by position.
-//!   [`window`] says how nothing gets lost all the same.
-//! - Only one of the several prices of an order's line adds up to the order's total; [`orders`] says which.
+//!   The module `window` says how nothing gets lost all the same.
+//! - Only one of the several prices of an order's line adds up to the order's total; the module `orders` says which.
 //! - Errors come inside of an HTTP 200, a wrong key included.
 //! - Vendure has no webhooks of its own. The README beside this crate's manifest shows the few lines that a shop needs to
-//!   send the events that [`webhook`] takes.
+//!   send the events that `webhook` takes.
 
 mod api;
 mod catalogue;

@@ -188,7 +188,7 @@ impl Vendure {
             let data: Data = self
                 .api
                 .ask(VARIANTS, &json!({ "options": options }))
-                .map_err(|error| not_written(&error).context("finding variants by SKU"))?;
+                .map_err(not_written)?;
             for variant in data.variants.items {
                 found.entry(variant.sku.clone()).or_default().push(variant);
             }
@@ -346,11 +346,12 @@ fn answered(rejection: Option<Rejection>) -> Result<Outcome> {
         .ok_or_else(|| Error::fatal("an item was left without an outcome"))
 }
 
-/// A lookup that was cut off wrote nothing, whatever the transport says.
-fn not_written(error: &Error) -> Error {
+/// A search that was cut off wrote nothing, whatever the transport says.
+fn not_written(error: Error) -> Error {
+    let error = error.context("finding variants by SKU");
     if error.maybe_sent() {
-        Error::transient(error.message()).detail("sent", "no")
+        error.detail("sent", "no")
     } else {
-        error.clone()
+        error
     }
 }

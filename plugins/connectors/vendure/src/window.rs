@@ -254,7 +254,8 @@ mod tests {
             let mut cursor = None;
             let mut busy = 300;
             loop {
-                if busy > 0 {
+                let at_rest = busy == 0;
+                if !at_rest {
                     busy -= 1;
                     host.advance(Duration::from_millis(dice(&mut state, 700)));
                     for _ in 0..dice(&mut state, 3) {
@@ -273,7 +274,7 @@ mod tests {
                         .or_insert(record.payload);
                 }
                 cursor = page.cursor;
-                if busy == 0 && !page.more {
+                if at_rest && !page.more {
                     break;
                 }
             }

@@ -29,7 +29,7 @@ fn failed(shop: &Harness<Vendure>) -> Vec<String> {
 #[test]
 fn a_shop_that_is_set_up_passes() {
     let empty = json!({ "data": { "customers": { "items": [] } } });
-    let shop = shop(json!({})).script(
+    let shop = shop(&json!({})).script(
         ping("Tue, 01 Dec 2026 00:00:02 GMT")
             .expect(any())
             .reply(200, orders_answer(&orders("orders")[..1]))
@@ -52,7 +52,7 @@ fn a_shop_that_is_set_up_passes() {
 fn each_thing_that_is_wrong_is_said() {
     let refused = |script: Script| script.expect(any()).reply_with(fixture("wrong_key"));
     let script = refused(refused(refused(refused(ping("Tue, 01 Dec 2026 00:03:00 GMT")))));
-    let shop = shop(json!({})).script(
+    let shop = shop(&json!({})).script(
         script
             .expect(testing::post("/admin-api"))
             .reply(200, precision(3)),
@@ -66,13 +66,13 @@ fn each_thing_that_is_wrong_is_said() {
 #[test]
 fn a_configuration_out_of_bounds_is_refused_with_its_place() {
     for (field, value) in [("page_size", 0), ("page_size", 501), ("settle_seconds", 0)] {
-        let shop = shop(json!({ field: value }));
+        let shop = shop(&json!({ field: value }));
         let error = shop.read("orders").page().unwrap_err();
         assert_eq!(
             (error.code(), error.detail_of("path")),
             ("config", Some(format!("/{field}").as_str()))
         );
     }
-    let unknown = shop(json!({ "pagesize": 1 }));
+    let unknown = shop(&json!({ "pagesize": 1 }));
     assert_eq!(unknown.read("orders").page().unwrap_err().code(), "config");
 }

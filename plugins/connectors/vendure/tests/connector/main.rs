@@ -63,7 +63,7 @@ pub(crate) fn lists(after: &str, skip: u32, take: u32) -> Expect {
 }
 
 /// The connector, long after everything that was recorded.
-pub(crate) fn shop(extra: Value) -> Harness<Vendure> {
+pub(crate) fn shop(extra: &Value) -> Harness<Vendure> {
     let mut config = json!({ "admin_api_url": URL });
     config
         .as_object_mut()

@@ -16,7 +16,7 @@ fn cents(text: &str) -> i64 {
 #[test]
 fn every_part_of_an_order_adds_up_to_its_total() {
     let recorded: Vec<Value> = [orders("orders"), orders("orders_discounted")].concat();
-    let shop = shop(json!({})).script(
+    let shop = shop(&json!({})).script(
         Script::new()
             .expect(lists(BEGINNING, 0, 100))
             .reply(200, orders_answer(&recorded)),
@@ -64,7 +64,7 @@ fn every_part_of_an_order_adds_up_to_its_total() {
 fn an_order_that_does_not_add_up_says_so() {
     let mut order = orders("orders")[0].clone();
     order["totalWithTax"] = json!(3_700);
-    let shop = shop(json!({})).script(
+    let shop = shop(&json!({})).script(
         Script::new()
             .expect(lists(BEGINNING, 0, 100))
             .reply(200, orders_answer(&[order])),
@@ -80,7 +80,7 @@ fn an_order_that_does_not_add_up_says_so() {
 #[test]
 fn reading_goes_on_behind_the_last_order_and_looks_whether_it_is_still_there() {
     let all = orders("orders");
-    let shop = shop(json!({ "page_size": 2 })).script(
+    let shop = shop(&json!({ "page_size": 2 })).script(
         Script::new()
             .expect(lists(BEGINNING, 0, 2))
             .reply(200, orders_answer(&all[..2]))
@@ -114,7 +114,7 @@ fn where_positions_shifted_the_second_is_read_again() {
     gone.swap(1, 2);
     gone[2]["updatedAt"] = json!("2026-11-21T20:59:00.000Z");
     gone[2]["history"]["totalItems"] = json!(5);
-    let shop = shop(json!({})).script(
+    let shop = shop(&json!({})).script(
         Script::new()
             .expect(lists("2026-11-21T20:55:04.999Z", 0, 101))
             .reply(200, orders_answer(&gone[1..]))
@@ -133,7 +133,7 @@ fn where_positions_shifted_the_second_is_read_again() {
 #[test]
 fn a_second_that_is_not_over_is_left_for_the_next_time() {
     let all = orders("orders");
-    let shop = shop(json!({ "settle_seconds": 2 }))
+    let shop = shop(&json!({ "settle_seconds": 2 }))
         .at("2026-11-21T20:55:06.500Z")
         .script(
             Script::new()
@@ -151,7 +151,7 @@ fn orders_that_are_not_placed_or_not_wanted_are_left_out_and_passed_by() {
     let mut all = orders("orders");
     all[0]["orderPlacedAt"] = Value::Null;
     all[1]["state"] = json!("Cancelled");
-    let shop = shop(json!({ "order_states": ["PaymentSettled", "Shipped"] })).script(
+    let shop = shop(&json!({ "order_states": ["PaymentSettled", "Shipped"] })).script(
         Script::new()
             .expect(lists(BEGINNING, 0, 100))
             .reply(200, orders_answer(&all)),
@@ -164,7 +164,7 @@ fn orders_that_are_not_placed_or_not_wanted_are_left_out_and_passed_by() {
 
 #[test]
 fn products_are_variants_and_customers_are_people() {
-    let shop = shop(json!({ "channel_token": "b2b" })).script(
+    let shop = shop(&json!({ "channel_token": "b2b" })).script(
         Script::new()
             .expect(lists(BEGINNING, 0, 100).header("vendure-token", "b2b"))
             .reply_with(fixture("product_variants"))
@@ -209,7 +209,7 @@ fn with_address_fields(mut customers: Value) -> Value {
 #[test]
 fn errors_are_typed_although_they_come_with_status_200() {
     let anything = || asks(&json!({}));
-    let shop = shop(json!({})).script(
+    let shop = shop(&json!({})).script(
         Script::new()
             .expect(anything())
             .reply_with(fixture("wrong_key"))

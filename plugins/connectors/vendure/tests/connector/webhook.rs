@@ -21,7 +21,7 @@ fn call(body: &Value) -> WebhookCall {
 }
 
 fn listening(script: Script) -> Harness<Vendure> {
-    shop(json!({})).secret("webhook", SECRET).script(script)
+    shop(&json!({})).secret("webhook", SECRET).script(script)
 }
 
 fn one(order: &Value) -> Script {
@@ -122,5 +122,5 @@ fn an_event_is_kept_for_later_while_the_shop_cannot_be_asked() {
 }
 
 fn shop_without_secret() -> Harness<Vendure> {
-    shop(json!({}))
+    shop(&json!({}))
 }
