@@ -114,7 +114,11 @@ fn caught(breaks: &str, call: impl FnOnce(&Harness<Offender>)) -> String {
     let harness = Harness::<Offender>::new(json!({"breaks": breaks}));
     let panic = catch_unwind(AssertUnwindSafe(|| call(&harness))).expect_err(breaks);
     let constant = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
-    panic.downcast_ref::<String>().cloned().or(constant).unwrap_or_default()
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or(constant)
+        .unwrap_or_default()
 }
 
 #[test]

@@ -20,7 +20,11 @@ use stecker_sdk::{clock, random, storage};
 fn failure(test: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(test)).expect_err("the test has to fail");
     let constant = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
-    panic.downcast_ref::<String>().cloned().or(constant).unwrap_or_default()
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or(constant)
+        .unwrap_or_default()
 }
 
 fn post(name: &str) {
