@@ -4,7 +4,7 @@
 -- runs (see src/open.rs); SQLite takes any word for a type and reads TEXT and BLOB out of these two. Times are
 -- milliseconds since 1970. Truth values are BIGINT 0 and 1.
 --
--- The hot tables (records, payloads, attempts, heads, counters) have no foreign keys: only this crate writes them, always
+-- The hot tables (records, queue, payloads, attempts, heads, counters) have no foreign keys: only this crate writes them, always
 -- inside a transaction that has looked at the flow, and a check for every row would double the cost of a page.
 
 CREATE TABLE tenants (
@@ -110,14 +110,25 @@ CREATE TABLE records (
   PRIMARY KEY (tenant, flow, seq)
 );
 
--- A ledger ends up nearly all delivered. The three indexes below leave that part out, so that what the host looks for all
--- day costs as much as there is work, not as much as there is history. A query has to repeat the index's condition word
--- for word, or SQLite does not see that it may use it.
+-- For people's lists. A query has to repeat the index's condition word for word, or SQLite does not see that it may use it.
 CREATE INDEX records_by_state ON records (tenant, state, flow, seq) WHERE state <> 'delivered';
-CREATE INDEX records_timed ON records (tenant, flow, next_attempt_at) WHERE state IN ('retrying', 'unknown');
-CREATE INDEX records_in_the_way ON records (tenant, flow, stream, key, seq)
-  WHERE state IN ('queued', 'sending', 'retrying', 'unknown', 'quarantined');
 CREATE INDEX records_by_key ON records (tenant, key, flow, seq);
+
+-- What is not done: open records and quarantined ones. A ledger ends up nearly all delivered, and what the host looks for all
+-- day has to cost as much as there is work, not as much as there is history; a table of its own makes that independent of
+-- what a planner believes. lane is SHA-256 over tenant, flow, stream and key: records of one lane keep their order.
+CREATE TABLE queue (
+  tenant C_TEXT NOT NULL,
+  flow C_TEXT NOT NULL,
+  seq BIGINT NOT NULL,
+  lane BLOB NOT NULL,
+  state C_TEXT NOT NULL,
+  next_attempt_at BIGINT,
+  PRIMARY KEY (tenant, flow, seq)
+);
+
+CREATE INDEX queue_by_lane ON queue (lane, seq);
+CREATE INDEX queue_by_time ON queue (tenant, flow, next_attempt_at) WHERE state IN ('retrying', 'unknown');
 
 -- Apart from records, so that a change of state does not copy the payload (Postgres writes a whole new row) and so that
 -- payloads can be kept for a shorter time than the account of what became of them.

@@ -123,6 +123,7 @@ impl Store {
         let duplicates = read - accepted;
         insert_records(tx, (tenant, flow), &place.connection, release, &fresh, now).await?;
         insert_payloads(tx, tenant, flow, &fresh).await?;
+        enqueue(tx, tenant, flow, &fresh).await?;
         put_heads(tx, tenant, flow, heads).await?;
         sqlx::query(
             "UPDATE readers SET next_seq = next_seq + $1, duplicates = duplicates + $2 WHERE tenant = $3 AND flow = $4",
@@ -168,12 +169,15 @@ async fn newest(
 ) -> Result<HashMap<[u8; 32], String>, StoreError> {
     let mut newest = HashMap::with_capacity(ids.len());
     for piece in pieces(ids) {
-        let mut sql = Sql::new("SELECT id, newest FROM heads WHERE tenant = ");
-        sql.bind(tenant.as_str())
-            .push(" AND flow = ")
-            .bind(flow.as_str())
-            .push(" AND id IN ");
-        sql.list(piece.iter().map(|id| id.to_vec()));
+        // Joined by the whole key, see `Sql::with_keys`.
+        let mut sql = Sql::new("WITH v (tenant, flow, id) AS (VALUES ");
+        sql.rows(piece, |row, id| {
+            row.value(tenant.as_str()).value(flow.as_str()).value(id.to_vec());
+        });
+        sql.push(
+            ") SELECT heads.id, heads.newest FROM v \
+             JOIN heads ON heads.tenant = v.tenant AND heads.flow = v.flow AND heads.id = v.id",
+        );
         for row in sql.query()?.fetch_all(&mut **tx).await? {
             let id = <[u8; 32]>::try_from(row.bytes("id")?)
                 .map_err(|_| StoreError::corrupt("column id", "it has not 32 bytes"))?;
@@ -247,6 +251,22 @@ async fn insert_payloads(
                 .value(*seq)
                 .value(&*record.payload)
                 .value(record.before.as_deref());
+        });
+        sql.query()?.execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+async fn enqueue(tx: &mut Tx, tenant: &Name, flow: &Name, fresh: &[(i64, Record)]) -> Result<(), StoreError> {
+    for piece in pieces(fresh) {
+        let mut sql = Sql::new("INSERT INTO queue (tenant, flow, seq, lane, state) VALUES ");
+        sql.rows(piece, |row, (seq, record)| {
+            let lane = fingerprint(&[tenant.as_str(), flow.as_str(), &record.stream, &record.key]);
+            row.value(tenant.as_str())
+                .value(flow.as_str())
+                .value(*seq)
+                .value(lane.to_vec())
+                .value(RecordState::Queued.as_str());
         });
         sql.query()?.execute(&mut **tx).await?;
     }

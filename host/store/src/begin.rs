@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use stecker_model::{Digest, Name, OnQuarantine, RecordState, api::Reason};
 
 use crate::{
-    Lease, Store, StoreError,
+    Backend, Lease, Store, StoreError,
     counters::Tally,
     due::{in_the_way, parse_state},
-    sql::{Columns, Sql, Tx, pieces, to_json},
+    sql::{Columns, OF_QUEUE, OF_RECORDS, Sql, Tx, pieces, to_i64, to_json},
 };
 
 /// A record as a transaction found it, and holds it.
@@ -28,14 +28,15 @@ impl Store {
     ) -> Result<BTreeMap<i64, Held>, StoreError> {
         let mut held = BTreeMap::new();
         for piece in pieces(seqs) {
-            let mut sql = Sql::new("SELECT seq, state, attempts FROM records WHERE tenant = ");
-            sql.bind(tenant.as_str())
-                .push(" AND flow = ")
-                .bind(flow.as_str())
-                .push(" AND seq IN ")
-                .list(piece.iter().copied())
-                .push(" ORDER BY seq")
-                .push(self.lock());
+            let mut sql = Sql::with_keys(tenant, flow, piece);
+            sql.push(
+                "SELECT r.seq, r.state, r.attempts FROM v \
+                 JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq ORDER BY r.seq",
+            )
+            .push(match self.backend() {
+                Backend::Sqlite => "",
+                Backend::Postgres => " FOR UPDATE OF r",
+            });
             for row in sql.query()?.fetch_all(&mut **tx).await? {
                 let found = Held {
                     state: parse_state(&row.text("state")?)?,
@@ -84,7 +85,8 @@ impl Store {
             attempts.push((*seq, record.attempts + 1));
         }
         for piece in pieces(&attempts) {
-            send(&mut tx, tenant, flow, piece, now).await?;
+            let seqs: Vec<i64> = piece.iter().map(|(seq, _)| *seq).collect();
+            send(&mut tx, tenant, flow, &seqs, now).await?;
             let mut sql =
                 Sql::new("INSERT INTO attempts (tenant, flow, seq, attempt, started_at, release) VALUES ");
             sql.rows(piece, |row, (seq, attempt)| {
@@ -114,56 +116,62 @@ impl Store {
             message: "the host ended or lost its lease while the record was being sent".to_owned(),
             path: None,
         };
-        let found = sqlx::query(
-            "UPDATE records SET state = 'unknown', next_attempt_at = $1, updated_at = $1, reason_code = $2, reason = $3 \
-             WHERE tenant = $4 AND flow = $5 AND state = 'sending' AND state <> 'delivered'",
-        )
-        .bind(now)
-        .bind(&*reason.code)
-        .bind(to_json(&reason)?)
-        .bind(tenant.as_str())
-        .bind(flow.as_str())
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
+        let rows = sqlx::query("SELECT seq FROM queue WHERE tenant = $1 AND flow = $2 AND state = 'sending'")
+            .bind(tenant.as_str())
+            .bind(flow.as_str())
+            .fetch_all(&mut *tx)
+            .await?;
+        let found = rows
+            .iter()
+            .map(|row| row.int("seq"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let reason_json = to_json(&reason)?;
+        for piece in pieces(&found) {
+            let mut sql = Sql::with_keys(tenant, flow, piece);
+            sql.push("UPDATE records SET state = 'unknown', next_attempt_at = ")
+                .bind(now)
+                .push(", updated_at = ")
+                .bind(now)
+                .push(", reason_code = ")
+                .bind(&*reason.code)
+                .push(", reason = ")
+                .bind(&*reason_json)
+                .push(OF_RECORDS);
+            sql.query()?.execute(&mut *tx).await?;
+            let mut sql = Sql::with_keys(tenant, flow, piece);
+            sql.push("UPDATE queue SET state = 'unknown', next_attempt_at = ")
+                .bind(now)
+                .push(OF_QUEUE);
+            sql.query()?.execute(&mut *tx).await?;
+        }
         let mut tally = Tally::default();
-        tally.moved(
-            RecordState::Sending,
-            RecordState::Unknown,
-            crate::sql::to_i64(found),
-        );
+        tally.moved(RecordState::Sending, RecordState::Unknown, to_i64(found.len()));
         tally.write(self, &mut tx, tenant, flow).await?;
         tx.commit().await?;
-        Ok(found)
+        Ok(found.len() as u64)
     }
 }
 
 /// Moves records to `sending`, unless an earlier one of their key is open. Quarantined ones do not count here: whether they
 /// hold others back is the flow's policy, which [`Store::due`] has applied.
-async fn send(
-    tx: &mut Tx,
-    tenant: &Name,
-    flow: &Name,
-    piece: &[(i64, i64)],
-    now: i64,
-) -> Result<(), StoreError> {
-    let mut sql = Sql::new(
-        "UPDATE records AS r SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL, updated_at = ",
-    );
-    sql.bind(now)
-        .push(" WHERE r.tenant = ")
-        .bind(tenant.as_str())
-        .push(" AND r.flow = ")
-        .bind(flow.as_str())
-        .push(" AND r.state IN ('queued', 'retrying', 'unknown') AND r.seq IN ")
-        .list(piece.iter().map(|(seq, _)| *seq))
-        .push(" AND NOT ")
-        .push(&in_the_way(OnQuarantine::Continue));
+async fn send(tx: &mut Tx, tenant: &Name, flow: &Name, seqs: &[i64], now: i64) -> Result<(), StoreError> {
+    let mut sql = Sql::with_keys(tenant, flow, seqs);
+    sql.push(
+        "UPDATE queue AS q SET state = 'sending', next_attempt_at = NULL FROM v \
+         WHERE q.tenant = v.tenant AND q.flow = v.flow AND q.seq = v.seq \
+         AND q.state IN ('queued', 'retrying', 'unknown') AND NOT ",
+    )
+    .push(in_the_way(OnQuarantine::Continue));
     let moved = sql.query()?.execute(&mut **tx).await?.rows_affected();
-    if moved != piece.len() as u64 {
+    if moved != seqs.len() as u64 {
         let what =
             format!("a record of flow {flow} is given twice, or one before it of the same key is open");
         return Err(StoreError::conflict(what));
     }
+    let mut sql = Sql::with_keys(tenant, flow, seqs);
+    sql.push("UPDATE records SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL, updated_at = ")
+        .bind(now)
+        .push(OF_RECORDS);
+    sql.query()?.execute(&mut **tx).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use stecker_model::{
 use crate::{
     AuditEntry, Store, StoreError, audit,
     counters::Tally,
-    sql::{Columns, Sql, Tx, pieces, readable, to_json},
+    sql::{Columns, LEAVE_QUEUE, OF_QUEUE, Sql, Tx, pieces, readable, to_i64, to_json},
 };
 
 /// Adds the condition that a record is in quarantine and selected.
@@ -32,14 +32,14 @@ fn selected(sql: &mut Sql, tenant: &Name, selection: &QuarantineSelection, ids: 
     sql.push(" RETURNING flow, seq");
 }
 
-/// Moves the selected records with an `UPDATE records SET …` that `set` begins; returns how many went, by flow.
+/// Moves the selected records with an `UPDATE records SET …` that `set` begins; returns which went, by flow.
 async fn move_selected(
     tx: &mut Tx,
     tenant: &Name,
     selection: &QuarantineSelection,
     set: impl Fn() -> Result<Sql, StoreError>,
-) -> Result<BTreeMap<Name, i64>, StoreError> {
-    let mut moved: BTreeMap<Name, i64> = BTreeMap::new();
+) -> Result<BTreeMap<Name, Vec<i64>>, StoreError> {
+    let mut moved: BTreeMap<Name, Vec<i64>> = BTreeMap::new();
     let all: [&[RecordId]; 1] = [&[]];
     let lists: Vec<&[RecordId]> = if selection.ids.is_empty() {
         all.to_vec()
@@ -50,7 +50,10 @@ async fn move_selected(
         let mut sql = set()?;
         selected(&mut sql, tenant, selection, ids);
         for row in sql.query()?.fetch_all(&mut **tx).await? {
-            *moved.entry(row.parsed("flow")?).or_default() += 1;
+            moved
+                .entry(row.parsed("flow")?)
+                .or_default()
+                .push(row.int("seq")?);
         }
     }
     Ok(moved)
@@ -134,12 +137,24 @@ impl Store {
         &self,
         mut tx: Tx,
         tenant: &Name,
-        moved: BTreeMap<Name, i64>,
+        moved: BTreeMap<Name, Vec<i64>>,
         to: RecordState,
         (action, actor, at, detail): (&str, &str, i64, serde_json::Value),
     ) -> Result<u64, StoreError> {
         let mut total = 0;
-        for (flow, records) in moved {
+        for (flow, seqs) in moved {
+            for piece in pieces(&seqs) {
+                let mut sql = Sql::with_keys(tenant, &flow, piece);
+                if to == RecordState::Retrying {
+                    sql.push("UPDATE queue SET state = 'retrying', next_attempt_at = ")
+                        .bind(at)
+                        .push(OF_QUEUE);
+                } else {
+                    sql.push(LEAVE_QUEUE);
+                }
+                sql.query()?.execute(&mut *tx).await?;
+            }
+            let records = to_i64(seqs.len());
             let mut tally = Tally::default();
             tally.moved(RecordState::Quarantined, to, records);
             tally.write(self, &mut tx, tenant, &flow).await?;
@@ -155,7 +170,7 @@ impl Store {
                 detail,
             };
             audit::write(&mut tx, tenant, &entry).await?;
-            total += u64::try_from(records).unwrap_or(0);
+            total += seqs.len() as u64;
         }
         tx.commit().await?;
         Ok(total)

@@ -7,7 +7,7 @@ use stecker_model::{Name, RecordState, api::Reason};
 use crate::{
     Lease, Store, StoreError,
     counters::Tally,
-    sql::{Sql, Tx, pieces, readable, storable, to_json},
+    sql::{LEAVE_QUEUE, OF_QUEUE, OF_RECORDS, Sql, Tx, pieces, readable, storable, to_json},
 };
 
 /// What became of one record.
@@ -157,6 +157,7 @@ impl Store {
             move_records(&mut tx, tenant, flow, piece, now).await?;
             end_attempts(&mut tx, tenant, flow, piece, now).await?;
         }
+        move_in_queue(&mut tx, tenant, flow, &rows).await?;
         tally.write(self, &mut tx, tenant, flow).await?;
         Ok(tx.commit().await?)
     }
@@ -170,11 +171,13 @@ async fn move_records(
     now: i64,
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new(
-        "WITH v (seq, state, next_attempt_at, external_id, reason_code, reason, outputs) AS (VALUES ",
+        "WITH v (tenant, flow, seq, state, next_attempt_at, external_id, reason_code, reason, outputs) AS (VALUES ",
     );
     sql.rows(piece, |values, row| {
         let to = &row.settlement.to;
         values
+            .value(tenant.as_str())
+            .value(flow.as_str())
             .value(row.settlement.seq)
             .value(to.state().as_str())
             .value(to.at())
@@ -189,12 +192,37 @@ async fn move_records(
          outputs = COALESCE(v.outputs, records.outputs), updated_at = ",
     )
     .bind(now)
-    .push(" FROM v WHERE records.tenant = ")
-    .bind(tenant.as_str())
-    .push(" AND records.flow = ")
-    .bind(flow.as_str())
-    .push(" AND records.seq = v.seq");
+    .push(OF_RECORDS);
     sql.query()?.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// What is done leaves the queue; the rest waits there for its time or for a person.
+async fn move_in_queue(tx: &mut Tx, tenant: &Name, flow: &Name, rows: &[Row]) -> Result<(), StoreError> {
+    let (stay, done): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| {
+        let state = row.settlement.to.state();
+        state.is_open() || state == RecordState::Quarantined
+    });
+    let done: Vec<i64> = done.iter().map(|row| row.settlement.seq).collect();
+    for piece in pieces(&done) {
+        let mut sql = Sql::with_keys(tenant, flow, piece);
+        sql.push(LEAVE_QUEUE);
+        sql.query()?.execute(&mut **tx).await?;
+    }
+    for piece in pieces(&stay) {
+        let mut sql = Sql::new("WITH v (tenant, flow, seq, state, next_attempt_at) AS (VALUES ");
+        sql.rows(piece, |values, row| {
+            values
+                .value(tenant.as_str())
+                .value(flow.as_str())
+                .value(row.settlement.seq)
+                .value(row.settlement.to.state().as_str())
+                .value(row.settlement.to.at());
+        });
+        sql.push(") UPDATE queue SET state = v.state, next_attempt_at = v.next_attempt_at")
+            .push(OF_QUEUE);
+        sql.query()?.execute(&mut **tx).await?;
+    }
     Ok(())
 }
 
@@ -208,22 +236,25 @@ async fn end_attempts(
     if piece.iter().all(|row| row.attempt.is_none()) {
         return Ok(());
     }
-    let mut sql = Sql::new("WITH v (seq, attempt, outcome, reason) AS (VALUES ");
+    let mut sql = Sql::new("WITH v (tenant, flow, seq, attempt, outcome, reason) AS (VALUES ");
     sql.rows(piece, |values, row| {
         values
+            .value(tenant.as_str())
+            .value(flow.as_str())
             .value(row.settlement.seq)
             // Attempts count from 1: 0 meets none.
             .value(row.attempt.unwrap_or(0))
             .value(readable(&row.settlement.outcome).into_owned())
             .value(row.reason.as_deref());
     });
-    sql.push(") UPDATE attempts SET outcome = v.outcome, reason = COALESCE(v.reason, attempts.reason), finished_at = ")
-        .bind(now)
-        .push(" FROM v WHERE attempts.tenant = ")
-        .bind(tenant.as_str())
-        .push(" AND attempts.flow = ")
-        .bind(flow.as_str())
-        .push(" AND attempts.seq = v.seq AND attempts.attempt = v.attempt");
+    sql.push(
+        ") UPDATE attempts SET outcome = v.outcome, reason = COALESCE(v.reason, attempts.reason), finished_at = ",
+    )
+    .bind(now)
+    .push(
+        " FROM v WHERE attempts.tenant = v.tenant AND attempts.flow = v.flow AND attempts.seq = v.seq \
+         AND attempts.attempt = v.attempt",
+    );
     sql.query()?.execute(&mut **tx).await?;
     Ok(())
 }

@@ -9,11 +9,22 @@ use sqlx::{
     any::{AnyArguments, AnyRow},
     query::Query,
 };
+use stecker_model::Name;
 
 use crate::StoreError;
 
 /// A transaction on either database.
 pub(crate) type Tx = sqlx::Transaction<'static, Any>;
+
+/// Ends an `UPDATE records` that began with [`Sql::with_keys`], or with a list that has the same key.
+pub(crate) const OF_RECORDS: &str =
+    " FROM v WHERE records.tenant = v.tenant AND records.flow = v.flow AND records.seq = v.seq";
+/// As [`OF_RECORDS`], for `UPDATE queue`.
+pub(crate) const OF_QUEUE: &str =
+    " FROM v WHERE queue.tenant = v.tenant AND queue.flow = v.flow AND queue.seq = v.seq";
+/// Ends a statement that began with [`Sql::with_keys`]: what is done leaves the queue.
+pub(crate) const LEAVE_QUEUE: &str =
+    "DELETE FROM queue WHERE (tenant, flow, seq) IN (SELECT tenant, flow, seq FROM v)";
 
 /// A statement that grows with its values, numbered `$1`, `$2`, … as both databases understand it.
 pub(crate) struct Sql {
@@ -69,21 +80,21 @@ impl Sql {
         self
     }
 
-    /// Adds `(…)` with one placeholder for each value.
-    pub(crate) fn list<'v, T>(&mut self, values: impl IntoIterator<Item = T>) -> &mut Self
-    where
-        T: Encode<'v, Any> + Type<Any>,
-    {
-        self.text.push('(');
-        let mut list = Values {
-            sql: self,
-            first: true,
-        };
-        for value in values {
-            list.value(value);
-        }
-        self.text.push(')');
-        self
+    /// Begins `WITH v (tenant, flow, seq) AS (…)`, to join with. The whole key stands in each row and nothing of it in a
+    /// condition of its own, so that Postgres, which may know nothing of the table yet, is not led to read a whole flow
+    /// in the belief that it is one row.
+    pub(crate) fn with_keys(tenant: &Name, flow: &Name, seqs: &[i64]) -> Self {
+        let mut sql = Self::new("WITH v (tenant, flow, seq) AS (VALUES ");
+        sql.rows(seqs, |row, seq| {
+            row.value(tenant.as_str()).value(flow.as_str()).value(*seq);
+        });
+        sql.push(") ");
+        sql
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     pub(crate) fn query<'q>(self) -> Result<Query<'q, Any, AnyArguments>, StoreError> {

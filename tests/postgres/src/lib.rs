@@ -257,3 +257,32 @@ fn free_port() -> Result<u16, PostgresError> {
         .map(|address| address.port())
         .map_err(io_error("no free port on 127.0.0.1"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn it_answers_until_it_is_dropped() {
+        let postgres = match TestPostgres::start() {
+            Ok(postgres) => postgres,
+            Err(PostgresError::NotInstalled) => {
+                println!("skipped: {}", PostgresError::NotInstalled);
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let address = postgres
+            .url()
+            .split(['@', '/'])
+            .find(|part| part.starts_with("127.0.0.1"))
+            .unwrap()
+            .to_owned();
+        let folder = postgres.data.parent().unwrap().to_owned();
+        assert!(TcpStream::connect(&address).is_ok());
+        drop(postgres);
+        assert!(TcpStream::connect(&address).is_err());
+        assert!(!folder.exists());
+    }
+}

@@ -19,16 +19,18 @@ scenarios!(
 );
 
 async fn a_change_counts_up_and_is_written_down(world: World) {
-    let same = world.store.apply(
-        &world.tenant,
-        &[connection_spec("shop")],
-        &[flow_spec("first", "shop")],
-        "bob",
-        START + 1,
-    );
-    let kinds: Vec<_> = same
+    let same = world
+        .store
+        .apply(
+            &world.tenant,
+            &[connection_spec("shop")],
+            &[flow_spec("first", "shop")],
+            "bob",
+            START + 1,
+        )
         .await
-        .unwrap()
+        .unwrap();
+    let kinds: Vec<_> = same
         .into_iter()
         .map(|applied| (applied.kind, applied.generation))
         .collect();

@@ -1,5 +1,12 @@
 //! What the store promises, as scenarios that run on SQLite and, where `STECKER_TEST_POSTGRES` names a server, on Postgres.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a scenario that cannot go on has failed, and what was skipped is said"
+)]
+
 mod applying;
 mod contending;
 mod delivering;
