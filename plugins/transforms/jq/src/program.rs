@@ -93,7 +93,7 @@ impl Program {
             .map(|output| {
                 output.map_err(|exception| {
                     let reason = match exception.get_err() {
-                        Ok(error) => shorten(&error.to_string(), QUOTED_VALUE),
+                        Ok(error) => shorten(&message(error), QUOTED_VALUE),
                         Err(_) => "the program ended itself".to_owned(),
                     };
                     Rejection::new("transform-error", reason)
@@ -133,6 +133,14 @@ impl Program {
             return Err(bad(format!("the key has {} bytes", key.len())));
         }
         Ok(key)
+    }
+}
+
+/// What `error("…")` said, without the quotes of a JSON text.
+fn message(error: jaq_json::Error) -> String {
+    match error.into_val() {
+        Val::TStr(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        other => other.to_string(),
     }
 }
 
