@@ -40,7 +40,7 @@ impl From<HostError> for Failure {
         let kind = match &error {
             HostError::Folder(FolderError::Locked { .. }) => "in-use",
             HostError::Folder(_) => "data-folder",
-            HostError::Store(_) => "database",
+            HostError::Store { .. } => "database",
             HostError::Listen { .. } => "listen",
             _ => "host",
         };

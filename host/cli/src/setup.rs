@@ -25,6 +25,7 @@ pub(crate) struct SetupFile {
     path: PathBuf,
     setup: Setup,
     places: Places,
+    components: BTreeMap<PathBuf, Component>,
 }
 
 /// A plugin that the setup names by path.
@@ -35,7 +36,7 @@ struct Component {
 }
 
 impl SetupFile {
-    /// Reads a file and checks what can be checked without a host.
+    /// Reads a file and the components that it names, and checks what can be checked without a host.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let extension = path
             .extension()
@@ -61,10 +62,11 @@ impl SetupFile {
             plain_dates(&mut step.config);
         }
         let places = format.places(&text);
-        let read = Self {
+        let mut read = Self {
             path: path.to_owned(),
             setup,
             places,
+            components: BTreeMap::new(),
         };
         let connections = read
             .setup
@@ -77,20 +79,20 @@ impl SetupFile {
             .flatten()
             .map(|error| read.located(error.into()))
             .collect();
-        if faults.is_empty() {
-            Ok(read)
-        } else {
-            Err(faulty(&read.path, faults))
+        if !faults.is_empty() {
+            return Err(faulty(&read.path, faults));
         }
+        read.components = read.components()?;
+        Ok(read)
     }
 
-    /// Has the host have every plugin, and gives the setup with digests in place of paths.
+    /// Has the host have every plugin, and gives the setup, which names them by digest.
     pub(crate) async fn resolve(
-        mut self,
+        self,
         operations: &dyn Operations,
         output: Output,
     ) -> Result<(Setup, Located)> {
-        let components = self.components()?;
+        let components = self.components;
         if !components.is_empty() {
             let known: Vec<Digest> = operations
                 .releases()
@@ -121,7 +123,7 @@ impl SetupFile {
             path: self.path,
             places: self.places,
         };
-        Ok((std::mem::take(&mut self.setup), located))
+        Ok((self.setup, located))
     }
 
     /// Reads and checks every component that is named by path, and puts its digest in.

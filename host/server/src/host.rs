@@ -43,8 +43,13 @@ pub enum HostError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    #[error("{database}: {source}")]
+    Store {
+        /// Its URL, without a password.
+        database: String,
+        /// Why it cannot be used.
+        source: StoreError,
+    },
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -89,7 +94,12 @@ impl Host {
 
     pub(crate) async fn open_in(folder: DataFolder, options: &HostOptions) -> Result<Self, HostError> {
         let database = options.database.clone().unwrap_or_else(|| folder.database_url());
-        let store = Store::open(&database, StoreOptions::default()).await?;
+        let store = Store::open(&database, StoreOptions::default())
+            .await
+            .map_err(|source| HostError::Store {
+                database: without_password(&database),
+                source,
+            })?;
         let sandbox = Sandbox::new(SandboxOptions {
             cache_dir: Some(folder.cache_dir()),
             ..SandboxOptions::default()
@@ -152,4 +162,47 @@ fn node(folder: &DataFolder) -> Result<String, FolderError> {
         .or_else(|| std::env::var("HOSTNAME").ok());
     let machine = machine.as_deref().map_or("localhost", str::trim).to_owned();
     Ok(format!("{id}@{machine}"))
+}
+
+/// For people: `postgres://user:…@host/name`.
+fn without_password(url: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let (user, host) = rest
+            .split_once('/')
+            .map_or(rest, |(authority, _)| authority)
+            .rsplit_once('@')?;
+        let (user, _) = user.split_once(':')?;
+        let path = rest
+            .split_once('/')
+            .map(|(_, path)| format!("/{path}"))
+            .unwrap_or_default();
+        Some(format!("{scheme}://{user}:…@{host}{path}"))
+    };
+    // The query can hold one too (`?password=`), and says little.
+    let shown = hidden().unwrap_or_else(|| url.to_owned());
+    shown
+        .split_once('?')
+        .map_or(shown.clone(), |(shown, _)| shown.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            ("sqlite:/data/stecker.sqlite", "sqlite:/data/stecker.sqlite"),
+            ("postgres://a@db/x", "postgres://a@db/x"),
+            (
+                "postgres://a:se:cr@t@db:5432/x?sslmode=require",
+                "postgres://a:…@db:5432/x",
+            ),
+            ("postgres://db/x?user=a&password=secret", "postgres://db/x"),
+            ("postgres://a:secret@db", "postgres://a:…@db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
 }

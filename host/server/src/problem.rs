@@ -65,12 +65,37 @@ pub(crate) fn internal(detail: impl Into<String>) -> Problem {
         .with_hint("`stecker doctor` looks at the host; its log says more")
 }
 
-/// What the store says, in the words of the API. A full disk or a lost database passes; the rest is the host's own fault.
+/// What the store says, in the words of the API.
 pub(crate) fn store(error: &StoreError) -> Problem {
+    let (status, kind, title, hint) = match error {
+        StoreError::NotFound { what, name } => return not_found(what, name),
+        StoreError::Conflict { what } => {
+            return conflict(what, "look at its state, and try again if that has changed");
+        }
+        StoreError::Unstorable { what, reason } => {
+            return invalid_field(what, format!("cannot be stored: {reason}"));
+        }
+        StoreError::Full { .. } => (
+            507,
+            "no-room",
+            "No room left",
+            "make room for the database; the same request is safe to repeat then",
+        ),
+        passing if passing.passes_by_itself() => (
+            503,
+            "database-away",
+            "The database does not answer",
+            "nothing was changed; the same request is safe to repeat in a moment",
+        ),
+        _ => (
+            500,
+            "database",
+            "The database failed",
+            "nothing was changed; `stecker doctor` looks at the database, and the host's log says more",
+        ),
+    };
     tracing::error!(%error, "the store failed");
-    Problem::new(503, "store", "The database failed", error.to_string()).with_hint(
-        "nothing was changed; `stecker doctor` looks at the database, and the same request is safe to repeat",
-    )
+    Problem::new(status, kind, title, error.to_string()).with_hint(hint)
 }
 
 /// What the engine says, in the words of the API.

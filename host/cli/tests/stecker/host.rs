@@ -147,10 +147,11 @@ fn commands_go_through_the_server_that_runs_in_the_folder() {
     // From elsewhere, with the token, and without.
     let elsewhere = tempfile::tempdir().unwrap();
     let token = std::fs::read_to_string(serving.context["token-file"].as_str().unwrap()).unwrap();
-    let flows = stecker(elsewhere.path())
+    let mut flows = stecker(elsewhere.path());
+    flows
         .args(["--server", &url, "flow", "list", "--json"])
         .env("STECKER_TOKEN", token.trim());
-    assert_eq!(ran({ flows }.output().unwrap()).expect(0).json(), json!([]));
+    assert_eq!(ran(flows.output().unwrap()).expect(0).json(), json!([]));
     let refused = run(
         elsewhere.path(),
         &["--server", &url, "--token", "guess", "flow", "list"],

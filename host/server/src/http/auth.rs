@@ -107,14 +107,15 @@ fn identify(state: &AppState, headers: &HeaderMap) -> Result<Principal, ApiProbl
         .principal(token)
         .ok_or_else(|| unknown("nobody here has this token"))?;
     if let Some(tenant) = headers.get(TENANT_HEADER) {
-        let asked: Name = tenant.to_str().unwrap_or_default().parse().map_err(|error| {
-            Problem::new(
-                400,
-                "bad-header",
-                "Header not understood",
-                format!("{TENANT_HEADER}: {error}"),
-            )
-        })?;
+        let asked = tenant
+            .to_str()
+            .unwrap_or_default()
+            .parse::<Name>()
+            .map_err(|error| {
+                let detail = format!("{TENANT_HEADER}: {error}");
+                Problem::new(400, "bad-header", "Header not understood", detail)
+                    .with_hint("give the name of a tenant, or leave the header away for the default one")
+            })?;
         if principal.role != Role::Installation && asked != principal.tenant {
             let detail = format!(
                 "{} belongs to the tenant {}, not to {asked}",

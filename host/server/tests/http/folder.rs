@@ -88,7 +88,7 @@ async fn a_database_that_is_none_is_named_and_left_alone() {
     let text = "this is a letter and no database, and it is long enough to be looked at as one";
     std::fs::write(&file, text).unwrap();
     let refusal = Server::start(options(&dir)).await.unwrap_err();
-    assert!(matches!(refusal, HostError::Store(_)), "{refusal:?}");
+    assert!(matches!(refusal, HostError::Store { .. }), "{refusal:?}");
     assert!(refusal.to_string().contains("stecker.sqlite"), "{refusal}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     assert_eq!(DataFolder::server_of(dir.path()), None);
