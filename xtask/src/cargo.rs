@@ -35,7 +35,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a command whose output is the task's result.
 pub(crate) fn run_aloud(command: &mut Command) -> Result<()> {
     let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_string_lossy).collect();
-    let shown = format!("`{} {}`", Path::new(command.get_program()).file_name().unwrap_or_default().display(), arguments.join(" "));
+    let shown = format!(
+        "`{} {}`",
+        Path::new(command.get_program())
+            .file_name()
+            .unwrap_or_default()
+            .display(),
+        arguments.join(" ")
+    );
     let status = command
         .status()
         .with_context(|| format!("{shown} cannot be started"))?;

@@ -10,9 +10,9 @@ use stecker_simulators::{Account, Announcement};
 use crate::{Artifacts, Host};
 
 /// The flow that carries orders.
-const ORDERS: &str = "orders-to-erp";
+pub(crate) const ORDERS: &str = "orders-to-erp";
 /// The flow that carries stock.
-const STOCK: &str = "stock-to-shop";
+pub(crate) const STOCK: &str = "stock-to-shop";
 
 /// What the shop calls an order is not what the ERP calls a sale.
 const ORDER_TO_SALE: &str = r"{
@@ -109,13 +109,7 @@ retry = {{ max-attempts = 20, base = "100ms", cap = "3s" }}
     /// # Errors
     /// The command fails.
     pub fn apply(&self, host: &Host) -> Result<()> {
-        host.cli(
-            ["apply", "-f"]
-                .map(std::ffi::OsStr::new)
-                .into_iter()
-                .chain([self.setup.as_os_str()]),
-        )?;
-        Ok(())
+        apply(host, &self.setup)
     }
 
     /// How far the job is, as the host sees it.
@@ -123,7 +117,7 @@ retry = {{ max-attempts = 20, base = "100ms", cap = "3s" }}
     /// # Errors
     /// The host does not answer.
     pub async fn progress(&self, host: &Host) -> Result<Progress> {
-        Progress::of(&host.flows().await?)
+        Progress::of(host).await
     }
 }
 
@@ -143,7 +137,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn of(flows: &[FlowStatus]) -> Result<Self> {
+    /// Asks the host.
+    ///
+    /// # Errors
+    /// It does not answer, or the job is not applied.
+    pub async fn of(host: &Host) -> Result<Self> {
+        Self::read_off(&host.flows().await?)
+    }
+
+    fn read_off(flows: &[FlowStatus]) -> Result<Self> {
         let flow = |name: &str| {
             flows
                 .iter()
@@ -252,14 +254,26 @@ impl JobAccount {
     }
 }
 
-fn host_of(url: &str) -> Result<&str> {
+/// Applies a setup by the command that an operator would use.
+pub(crate) fn apply(host: &Host, setup: &Path) -> Result<()> {
+    host.cli(
+        ["apply", "-f"]
+            .map(std::ffi::OsStr::new)
+            .into_iter()
+            .chain([setup.as_os_str()]),
+    )?;
+    Ok(())
+}
+
+/// Host and port of an address.
+pub(crate) fn host_of(url: &str) -> Result<&str> {
     url.split("://")
         .nth(1)
         .map(|rest| rest.trim_end_matches('/'))
         .with_context(|| format!("{url} has no host"))
 }
 
-fn write_private(path: &Path, value: &str) -> Result<()> {
+pub(crate) fn write_private(path: &Path, value: &str) -> Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let mut file = fs::OpenOptions::new()
         .write(true)

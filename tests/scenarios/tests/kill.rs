@@ -10,7 +10,7 @@ use stecker_simulators::{Config, Faults, Running, Simulators};
 const KILLS: u32 = 20;
 const ORDERS: usize = 400;
 /// No run takes anywhere near this; a test that hangs is a test that tells nothing.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn artifacts() -> Option<Artifacts> {
     match Artifacts::locate() {
@@ -60,6 +60,14 @@ async fn killed_again_and_again(database: Option<String>) {
         .unwrap();
     job.apply(&host).unwrap();
 
+    // A change of an order that is in quarantine waits behind it for a person, and nobody is here to decide.
+    let orders = systems.account().shop.orders;
+    let bookable: Vec<u64> = orders
+        .values()
+        .filter(|order| !order.must_be_rejected)
+        .map(|order| order.id)
+        .collect();
+
     let begun = Instant::now();
     for kill in 1..=KILLS {
         // Some kills hit right after the start, while what was being sent is looked up; some in full run.
@@ -71,10 +79,10 @@ async fn killed_again_and_again(database: Option<String>) {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         host.kill().unwrap();
         // The world goes on while the host is down.
-        let numbers: Vec<u64> = (0..3)
-            .map(|_| 1_001 + rng.random_range(0..ORDERS as u64))
+        let changed: Vec<u64> = (0..3)
+            .map(|_| bookable[rng.random_range(0..bookable.len())])
             .collect();
-        systems.update_orders(&numbers).unwrap();
+        systems.update_orders(&changed).unwrap();
         host.start_again().await.unwrap();
     }
     let account = wait_until_right(&host, &job, &systems, begun).await;
@@ -97,6 +105,9 @@ async fn kills_cost_nothing_on_postgres() {
         return;
     }
     // A server of its own: two hosts must not share a database, and what a kill leaves behind must not meet other tests.
-    let server = tokio::task::spawn_blocking(stecker_test_postgres::TestPostgres::start).await.unwrap().unwrap();
+    let server = tokio::task::spawn_blocking(stecker_test_postgres::TestPostgres::start)
+        .await
+        .unwrap()
+        .unwrap();
     killed_again_and_again(Some(server.url().to_owned())).await;
 }

@@ -64,6 +64,9 @@ struct Account {
     quarantine: Vec<Cause>,
     /// Articles whose stock is the same at both ends.
     stock_synced: u64,
+    /// Orders whose sale has the same total at the other end; only asked of real systems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    equal_to_the_cent: Option<u64>,
     /// What is not as it should be; empty if all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,

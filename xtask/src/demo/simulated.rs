@@ -15,7 +15,11 @@ use super::{Account, Cause, Demo, finish, show};
 use crate::cargo::say;
 
 pub(super) async fn run(demo: &Demo, artifacts: &Artifacts, folder: &Path) -> Result<()> {
-    let faults = if demo.no_faults { Faults::off() } else { Faults::demo() };
+    let faults = if demo.no_faults {
+        Faults::off()
+    } else {
+        Faults::demo()
+    };
     say("starting a shop and an ERP on loopback");
     let config = Config {
         orders: demo.orders as usize,
@@ -108,6 +112,7 @@ async fn account(host: &Host, progress: &Progress, systems: &Running, took: Dura
             })
             .collect(),
         stock_synced: synced as u64,
+        equal_to_the_cent: None,
         faults,
     })
 }
