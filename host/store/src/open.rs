@@ -136,10 +136,8 @@ async fn check_and_migrate(
             .execute(&mut *connection)
             .await?;
     }
-    if version(backend, connection).await? > 0 {
-        // A look without a lock, so that a program that is too old takes none.
-        refuse_newer(version(backend, connection).await?, known)?;
-    }
+    // A look without a lock, so that a program that is too old takes none.
+    refuse_newer(version(backend, connection).await?, known)?;
     let mut tx = connection.begin_with(backend.begin()).await?;
     if backend == Backend::Postgres {
         sqlx::query(MIGRATION_LOCK).execute(&mut *tx).await?;
@@ -219,13 +217,13 @@ async fn sqlite_pools(
     connect: &AnyConnectOptions,
     options: StoreOptions,
 ) -> Result<(AnyPool, AnyPool), StoreError> {
-    let common = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                  PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
+    let common = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                  PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
     let limit = options
         .max_pages
         .map_or_else(String::new, |pages| format!("PRAGMA max_page_count = {pages};"));
-    let for_writing = format!("PRAGMA busy_timeout = 10000; {common} {limit}");
-    let for_reading = format!("PRAGMA busy_timeout = 10000; {common} PRAGMA query_only = ON;");
+    let for_writing = format!("{common} {limit}");
+    let for_reading = format!("{common} PRAGMA query_only = ON;");
     let with = |connections: u32, pragmas: String| {
         pool(connections)
             .after_connect(move |connection, _| {

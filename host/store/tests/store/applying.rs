@@ -161,7 +161,10 @@ async fn a_release_is_kept_once_and_as_it_is(world: World) {
             .await
             .unwrap();
     }
-    assert_eq!(world.store.releases(&world.tenant).await.unwrap(), [info.clone()]);
+    assert_eq!(
+        world.store.releases(&world.tenant).await.unwrap(),
+        std::slice::from_ref(&info)
+    );
     let row = world.store.release(&world.tenant, &own).await.unwrap().unwrap();
     assert_eq!(
         (row.info, row.inspection_json.as_str()),
