@@ -1,0 +1,175 @@
+//! Events that a shop sends by itself: taken once, only if genuine, in whatever order they come.
+
+use std::{fs, time::Duration};
+
+use stecker_model::RecordState;
+use stecker_scenarios::{Artifacts, Host, HostOptions, Job, Progress};
+use stecker_simulators::{Config, Faults, Running, Simulators};
+use tempfile::TempDir;
+
+struct Scene {
+    systems: Running,
+    host: Host,
+    _folder: TempDir,
+}
+
+impl Scene {
+    /// A shop without orders, whose orders come by webhooks alone.
+    async fn set_up(faults: Faults) -> Option<Self> {
+        let artifacts = match Artifacts::locate() {
+            Ok(artifacts) => artifacts,
+            Err(error) if std::env::var_os("STECKER_BIN").is_some() => panic!("{error:#}"),
+            Err(error) => {
+                eprintln!("skipped: {error:#}, or run `cargo xtask test`");
+                return None;
+            }
+        };
+        let systems = Simulators::start(Config {
+            orders: 0,
+            faults,
+            ..Config::default()
+        })
+        .await
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::start(&artifacts, &folder.path().join("data"), HostOptions::default())
+            .await
+            .unwrap();
+        let job = Job::write(&folder.path().join("job"), &artifacts, systems.announcement()).unwrap();
+        let setup = fs::read_to_string(job.setup()).unwrap();
+        let by_webhook = setup.replace(
+            r#"trigger = { every = "1s", webhook = true }"#,
+            "trigger = { webhook = true }",
+        );
+        assert_ne!(setup, by_webhook);
+        fs::write(job.setup(), by_webhook).unwrap();
+        job.apply(&host).unwrap();
+        Some(Self {
+            systems,
+            host,
+            _folder: folder,
+        })
+    }
+
+    fn url(&self) -> String {
+        format!("{}/hooks/default/shop", self.host.url())
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Progress, &Running) -> bool) -> Progress {
+        for _ in 0..600 {
+            let progress = Progress::of(&self.host).await.unwrap();
+            if holds(&progress, &self.systems) {
+                return progress;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!(
+            "it never came to this: {what}; {:?}",
+            Progress::of(&self.host).await
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doubled_and_disordered_events_end_as_one_sale_at_the_latest_version() {
+    let mut faults = Faults::off();
+    faults.webhook_duplicate = 0.5;
+    faults.webhook_reorder = 0.5;
+    let Some(scene) = Scene::set_up(faults).await else {
+        return;
+    };
+    scene.systems.set_webhook_url(Some(scene.url()));
+    scene.systems.create_orders(30);
+    let ids: Vec<u64> = scene
+        .systems
+        .account()
+        .shop
+        .orders
+        .values()
+        .map(|order| order.id)
+        .collect();
+    scene.systems.update_orders(&ids).unwrap();
+    let progress = scene
+        .until(
+            "all events settled and every order booked",
+            |progress, systems| {
+                let account = systems.account();
+                account.shop.webhooks.pending == 0
+                    && account.verdict().missing.is_empty()
+                    && !progress
+                        .orders
+                        .iter()
+                        .any(|(state, count)| state.is_open() && *count > 0)
+            },
+        )
+        .await;
+    let account = scene.systems.account();
+    let verdict = account.verdict();
+    assert!(
+        account.shop.webhooks.duplicated > 0,
+        "the shop doubled nothing, so nothing was shown"
+    );
+    assert_eq!(
+        (verdict.duplicated.len(), verdict.out_of_order),
+        (0, 0),
+        "{verdict:?}"
+    );
+    assert_eq!(verdict.booked, 30, "{progress:?}");
+    assert!(
+        progress.orders_in(RecordState::Delivered) <= 60,
+        "an event was taken twice: {progress:?}"
+    );
+    scene.host.stop().await.unwrap();
+    scene.systems.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_call_is_refused_and_leaves_no_record() {
+    let Some(scene) = Scene::set_up(Faults::off()).await else {
+        return;
+    };
+    let body = r#"{"event_id":"e-1","type":"order.created","order":{"id":1}}"#;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        .to_string();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let call = |signature: String| {
+        client
+            .post(scene.url())
+            .header("x-shop-event-id", "e-1")
+            .header("x-shop-timestamp", &now)
+            .header("x-shop-signature", signature)
+            .body(body)
+            .send()
+    };
+    let forged = call(format!("sha256={}", "0".repeat(64))).await.unwrap();
+    assert_eq!(forged.status(), 401);
+    let other_secret = call(stecker_simulators::signature(
+        "not the secret",
+        &now,
+        body.as_bytes(),
+    ))
+    .await
+    .unwrap();
+    assert_eq!(other_secret.status(), 401);
+    let nobody = client
+        .post(format!("{}/hooks/default/nobody", scene.host.url()))
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(nobody.status(), 404);
+    let huge = client
+        .post(scene.url())
+        .body(vec![b'x'; 3 << 20])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(huge.status(), 413);
+    let progress = Progress::of(&scene.host).await.unwrap();
+    assert_eq!(progress.orders.values().sum::<u64>(), 0, "{progress:?}");
+    scene.host.stop().await.unwrap();
+    scene.systems.stop().await;
+}
