@@ -70,7 +70,7 @@ impl fmt::Display for Period {
             .iter()
             .rev()
             .map(|(unit, factor)| (unit, u128::from(*factor)))
-            .find(|(_, factor)| millis >= *factor && millis % factor == 0)
+            .find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
             .unwrap_or((&"ms", 1));
         write!(f, "{}{unit}", millis / factor)
     }

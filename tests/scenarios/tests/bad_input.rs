@@ -126,7 +126,7 @@ fn what_is_no_plugin_is_refused_by_what_it_is() {
     let cases: [(&str, Vec<u8>, &[&str]); 6] = [
         ("readme.wasm", b"# Not a plugin".to_vec(), &["not", "WebAssembly"]),
         ("module.wasm", wat("(module)"), &["module", "component"]),
-        ("half.wasm", good[..good.len() / 2].to_vec(), &["truncated"]),
+        ("half.wasm", good[..good.len() / 2].to_vec(), &["cut off"]),
         ("plain.wasm", wat("(component)"), &["manifest"]),
         (
             "spy.wasm",
