@@ -127,7 +127,7 @@ fn what_is_no_plugin_is_refused_by_what_it_is() {
         ("readme.wasm", b"# Not a plugin".to_vec(), &["not", "WebAssembly"]),
         ("module.wasm", wat("(module)"), &["module", "component"]),
         ("half.wasm", good[..good.len() / 2].to_vec(), &["cut off"]),
-        ("plain.wasm", wat("(component)"), &["manifest"]),
+        ("plain.wasm", wat("(component)"), &["stecker:plugin/meta"]),
         (
             "spy.wasm",
             wat(r#"(component (import "acme:spy/files@1.0.0" (instance)))"#),
