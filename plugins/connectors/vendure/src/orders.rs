@@ -22,13 +22,13 @@ pub(crate) const STREAM: &str = "orders";
 macro_rules! fields {
     () => {
         "fragment Fields on Order {
-  id code state orderPlacedAt updatedAt currencyCode shippingWithTax totalWithTax couponCodes
+  id code state orderPlacedAt updatedAt currencyCode totalWithTax couponCodes
   customer { id firstName lastName emailAddress phoneNumber }
   shippingAddress { fullName company streetLine1 streetLine2 postalCode city province countryCode phoneNumber }
   billingAddress { fullName company streetLine1 streetLine2 postalCode city province countryCode phoneNumber }
-  lines { quantity unitPriceWithTax proratedLinePriceWithTax taxRate productVariant { sku name } }
-  surcharges { description sku priceWithTax }
-  shippingLines { discountedPriceWithTax shippingMethod { code name } }
+  lines { id quantity unitPriceWithTax proratedLinePriceWithTax taxRate productVariant { sku name } }
+  surcharges { id description sku priceWithTax }
+  shippingLines { id discountedPriceWithTax shippingMethod { code name } }
   history(options: { take: 1 }) { totalItems }
 }"
     };
@@ -162,7 +162,6 @@ pub(crate) struct Order {
     order_placed_at: Option<String>,
     updated_at: String,
     currency_code: String,
-    shipping_with_tax: i64,
     total_with_tax: i64,
     #[serde(default)]
     coupon_codes: Vec<String>,
@@ -208,6 +207,7 @@ struct WireAddress {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireLine {
+    id: String,
     quantity: i64,
     unit_price_with_tax: i64,
     prorated_line_price_with_tax: i64,
@@ -224,6 +224,7 @@ struct WireVariant {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireSurcharge {
+    id: String,
     description: String,
     sku: Option<String>,
     price_with_tax: i64,
@@ -232,6 +233,7 @@ struct WireSurcharge {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireShipping {
+    id: String,
     discounted_price_with_tax: i64,
     shipping_method: WireMethod,
 }
@@ -250,6 +252,14 @@ impl Changing for Order {
     fn updated_at(&self) -> &str {
         &self.updated_at
     }
+}
+
+/// The shop gives the parts of an order in any order, another one each time.
+fn by_id<T>(parts: &[T], id: impl Fn(&T) -> &String) -> Vec<&T> {
+    let mut sorted: Vec<&T> = parts.iter().collect();
+    // Ids are numbers, or texts of one length, as the shop is configured.
+    sorted.sort_by_key(|part| (id(part).len(), id(part).clone()));
+    sorted
 }
 
 /// Orders that are no baskets, changed after a moment.
@@ -328,17 +338,6 @@ impl Order {
     }
 
     fn payload(&self, placed_at: &str) -> OrderPayload {
-        let shipping: i64 = self
-            .shipping_lines
-            .iter()
-            .map(|shipping| shipping.discounted_price_with_tax)
-            .fold(0, i64::saturating_add);
-        if shipping != self.shipping_with_tax {
-            stecker_sdk::debug!(
-                "the shipping lines differ from the shipping total",
-                order = self.code
-            );
-        }
         OrderPayload {
             code: self.code.clone(),
             id: self.id.clone(),
@@ -351,19 +350,20 @@ impl Order {
             customer: self.customer.as_ref().map(WireCustomer::buyer),
             billing_address: self.billing_address.as_ref().and_then(WireAddress::address),
             shipping_address: self.shipping_address.as_ref().and_then(WireAddress::address),
-            lines: self.lines.iter().filter_map(WireLine::line).collect(),
-            shipping: self
-                .shipping_lines
-                .iter()
+            lines: by_id(&self.lines, |line| &line.id)
+                .into_iter()
+                .filter_map(WireLine::line)
+                .collect(),
+            shipping: by_id(&self.shipping_lines, |line| &line.id)
+                .into_iter()
                 .map(|line| Shipping {
                     code: line.shipping_method.code.clone(),
                     name: line.shipping_method.name.clone(),
                     total: decimal(line.discounted_price_with_tax),
                 })
                 .collect(),
-            surcharges: self
-                .surcharges
-                .iter()
+            surcharges: by_id(&self.surcharges, |surcharge| &surcharge.id)
+                .into_iter()
                 .map(|surcharge| Surcharge {
                     sku: surcharge.sku.clone().unwrap_or_default(),
                     description: surcharge.description.clone(),

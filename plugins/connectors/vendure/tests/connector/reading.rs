@@ -61,6 +61,25 @@ fn every_part_of_an_order_adds_up_to_its_total() {
 }
 
 #[test]
+fn the_same_order_is_the_same_record_however_its_lines_are_listed() {
+    let order = orders("orders_discounted")[0].clone();
+    let mut shuffled = order.clone();
+    shuffled["lines"].as_array_mut().unwrap().reverse();
+    shuffled["lines"][0]["id"] = json!("10");
+    let mut straight = order;
+    straight["lines"][2]["id"] = json!("10");
+    let shop = shop(&json!({})).script(
+        Script::new()
+            .expect(lists(BEGINNING, 0, 100))
+            .reply(200, orders_answer(&[straight]))
+            .expect(lists(BEGINNING, 0, 100))
+            .reply(200, orders_answer(&[shuffled])),
+    );
+    let read = || shop.read("orders").page().unwrap().records;
+    assert_eq!(read(), read());
+}
+
+#[test]
 fn an_order_that_does_not_add_up_says_so() {
     let mut order = orders("orders")[0].clone();
     order["totalWithTax"] = json!(3_700);
