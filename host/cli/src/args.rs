@@ -266,7 +266,7 @@ pub(crate) enum Flow {
   stecker flow run orders-to-erp --timeout 10m
   stecker flow run orders-to-erp --no-wait       only ask the server for it
 
-Fails if records are in quarantine that were not there before, or if the source cannot be read.")]
+Fails if the source cannot be read. Records that go into quarantine are part of the account, not a failure.")]
     Run {
         /// The flow
         name: Name,

@@ -5,7 +5,8 @@
 //! | `lock` | held (by the operating system, so it goes with the process) while somebody works here; contains who | 0600 |
 //! | `token` | the bootstrap token of the API | 0600 |
 //! | `server.json` | where the server is that works here, while there is one | 0600 |
-//! | `stecker.sqlite` | the database, unless another one was named | 0600 by the folder |
+//! | `node` | this node's name in leases | |
+//! | `stecker.sqlite` | the database, unless another one was named | 0600 |
 //! | `cache/` | compiled components; safe to delete | |
 
 use std::{
@@ -118,10 +119,17 @@ impl DataFolder {
         &self.path
     }
 
-    /// The database of a folder where no other was named.
-    #[must_use]
-    pub fn database_url(&self) -> String {
-        format!("sqlite:{}", self.path.join("stecker.sqlite").display())
+    /// The database of a folder where no other was named: a file that only this user can read, because records are people's orders.
+    ///
+    /// # Errors
+    /// [`FolderError::File`].
+    pub fn database_url(&self) -> Result<String, FolderError> {
+        let file = self.path.join("stecker.sqlite");
+        // SQLite takes an empty file for a new database, and gives its other files the same mode.
+        private(OpenOptions::new().append(true).create(true))
+            .open(&file)
+            .map_err(at("open", &file))?;
+        Ok(format!("sqlite:{}", file.display()))
     }
 
     /// For compiled components.

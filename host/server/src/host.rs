@@ -93,7 +93,10 @@ impl Host {
     }
 
     pub(crate) async fn open_in(folder: DataFolder, options: &HostOptions) -> Result<Self, HostError> {
-        let database = options.database.clone().unwrap_or_else(|| folder.database_url());
+        let database = options
+            .database
+            .clone()
+            .map_or_else(|| folder.database_url(), Ok)?;
         let store = Store::open(&database, StoreOptions::default())
             .await
             .map_err(|source| HostError::Store {

@@ -39,10 +39,9 @@ fn probes(page: &mut Page, probes: &[Probe]) {
 
 /// A cause on one line.
 fn cause(reason: &Reason) -> String {
-    let place = reason
-        .path
-        .as_ref()
-        .map_or_else(String::new, |path| format!(" at {path}"));
+    // The empty pointer is the payload as a whole.
+    let place = reason.path.as_ref().filter(|path| !path.is_empty());
+    let place = place.map_or_else(String::new, |path| format!(" at {path}"));
     let message = reason.message.lines().next().unwrap_or_default();
     format!("{}{place} {}", reason.code, dim(message))
 }

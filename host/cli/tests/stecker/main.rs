@@ -1,5 +1,11 @@
 //! The binary from outside: words in, text and exit code out.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by them; clippy.toml allows it only inside of test functions"
+)]
+
 mod bad_input;
 mod host;
 mod scaffold;

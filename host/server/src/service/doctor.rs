@@ -7,6 +7,8 @@ use stecker_model::{
     api::{DoctorReport, FlowHealth},
 };
 
+use stecker_store::Backend;
+
 use super::Service;
 use crate::Operations as _;
 
@@ -48,7 +50,14 @@ fn bad(name: impl Into<String>, message: impl Into<String>, hint: impl Into<Stri
 
 async fn database(service: &Service) -> Probe {
     match service.store().ping().await {
-        Ok(()) => good("database", format!("{:?}, answers", service.store().backend())),
+        Ok(()) => {
+            let system = match service.store().backend() {
+                Backend::Sqlite => "SQLite",
+                Backend::Postgres => "Postgres",
+            };
+            let schema = service.store().schema_version();
+            good("database", format!("{system} answers; schema version {schema}"))
+        }
         Err(error) => bad(
             "database",
             error.to_string(),

@@ -1,5 +1,11 @@
 //! The HTTP face from outside: a real server on a free port, a real SQLite file, real requests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by them; clippy.toml allows it only inside of test functions"
+)]
+
 mod api;
 mod folder;
 mod openapi;
