@@ -75,6 +75,8 @@ pub(crate) fn build(names: &[String], release: bool) -> Result<Vec<BuiltPlugin>>
         workspace_dir: root().join("plugins"),
         plugins: names.to_vec(),
         release,
+        target_dir: Some(target().join("guest")),
+        out_dir: Some(target().join("plugins")),
         color,
         ..BuildRequest::default()
     };
