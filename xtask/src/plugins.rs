@@ -78,7 +78,6 @@ pub(crate) fn build(names: &[String], release: bool) -> Result<Vec<BuiltPlugin>>
         target_dir: Some(target().join("guest")),
         out_dir: Some(target().join("plugins")),
         color,
-        ..BuildRequest::default()
     };
     let built = build_plugins(&toolchain, &request, &progress);
     bar.finish_and_clear();

@@ -284,10 +284,10 @@ impl Work<'_> {
                     });
                 }
                 Prepared::Dropped(reason) => {
-                    self.push(&due, SettledState::Dropped { reason }, None, "dropped")
+                    self.push(&due, SettledState::Dropped { reason }, None, "dropped");
                 }
                 Prepared::Rejected(reason) => {
-                    self.push(&due, SettledState::Quarantined { reason }, None, "rejected")
+                    self.push(&due, SettledState::Quarantined { reason }, None, "rejected");
                 }
             }
         }

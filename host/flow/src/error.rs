@@ -44,7 +44,7 @@ pub enum FlowError {
 }
 
 impl FlowError {
-    pub(crate) fn not_found(what: &'static str, name: impl ToString) -> Self {
+    pub(crate) fn not_found(what: &'static str, name: &impl ToString) -> Self {
         Self::NotFound {
             what,
             name: name.to_string(),

@@ -129,7 +129,10 @@ impl Verdict {
         match error {
             CallError::Plugin(error) => Self::again(error),
             // The plugin was not even called.
-            CallError::Busy { .. } => Self::Again { reason: call_reason(error), retry_after_ms: None },
+            CallError::Busy { .. } => Self::Again {
+                reason: call_reason(error),
+                retry_after_ms: None,
+            },
             CallError::NoRole(_) => Self::Refused(call_reason(error)),
             other => Self::Unsure(call_reason(other)),
         }

@@ -35,7 +35,7 @@ pub(crate) async fn run(ctx: Arc<FlowContext>, ttl: Duration) -> Ended {
     };
     match &ended {
         Ended::Fenced => {
-            tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), "the lease went to somebody else")
+            tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), "the lease went to somebody else");
         }
         Ended::Store(error) => {
             tracing::error!(tenant = %ctx.tenant, flow = %ctx.flow(), %error, "the flow stopped because the store failed; it is taken up again");

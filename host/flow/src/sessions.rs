@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 use stecker_model::{ConnectionSpec, Digest, FlowSpec, Grants, Limits, Name, TransformSpec};
-use stecker_sandbox::{Binding, NoCredentials, NoStorage, Release, Session, Storage};
+use stecker_sandbox::{BindError, Binding, NoCredentials, NoStorage, Release, Session, Storage};
 use stecker_store::{Store, Stored};
 use tokio::sync::Mutex;
 
@@ -62,28 +62,7 @@ impl Sessions {
         let spec = &stored.spec;
         let digest = digest_of(&spec.plugin.digest, || format!("connection {}", spec.name))?;
         let release = self.releases.get(tenant, digest).await?;
-        let storage: Arc<dyn Storage> = match &spec.grants.storage {
-            Some(grant) => Arc::new(supply::StoreStorage {
-                store: self.store.clone(),
-                tenant: tenant.clone(),
-                connection: spec.name.clone(),
-                max_bytes: grant.max_bytes,
-            }),
-            None => Arc::new(NoStorage),
-        };
-        let session = release
-            .bind(Binding {
-                tenant: tenant.clone(),
-                connection: spec.name.clone(),
-                config: spec.config.to_string(),
-                grants: spec.grants.clone(),
-                limits: spec.limits,
-                credentials: Arc::new(supply::SpecCredentials {
-                    credentials: spec.credentials.clone(),
-                }),
-                storage,
-                observer: Arc::new(supply::ConnectionLog { tenant: tenant.clone(), connection: spec.name.clone() }),
-            })
+        let session = bind_connection(&self.store, &release, tenant, spec)
             .map_err(|error| FlowError::Load(error.to_string()))?;
         Ok(Bound {
             session,
@@ -111,6 +90,39 @@ impl Sessions {
     }
 }
 
+/// Binds a connection's release to what its specification says. Fails on grants that cannot be understood.
+pub(crate) fn bind_connection(
+    store: &Store,
+    release: &Release,
+    tenant: &Name,
+    spec: &ConnectionSpec,
+) -> Result<Session, BindError> {
+    let storage: Arc<dyn Storage> = match &spec.grants.storage {
+        Some(grant) => Arc::new(supply::StoreStorage {
+            store: store.clone(),
+            tenant: tenant.clone(),
+            connection: spec.name.clone(),
+            max_bytes: grant.max_bytes,
+        }),
+        None => Arc::new(NoStorage),
+    };
+    release.bind(Binding {
+        tenant: tenant.clone(),
+        connection: spec.name.clone(),
+        config: spec.config.to_string(),
+        grants: spec.grants.clone(),
+        limits: spec.limits,
+        credentials: Arc::new(supply::SpecCredentials {
+            credentials: spec.credentials.clone(),
+        }),
+        storage,
+        observer: Arc::new(supply::ConnectionLog {
+            tenant: tenant.clone(),
+            connection: spec.name.clone(),
+        }),
+    })
+}
+
 fn bind_transform(
     release: &Release,
     tenant: &Name,
@@ -126,7 +138,10 @@ fn bind_transform(
             limits: Limits::default(),
             credentials: Arc::new(NoCredentials),
             storage: Arc::new(NoStorage),
-            observer: Arc::new(supply::ConnectionLog { tenant: tenant.clone(), connection: flow.clone() }),
+            observer: Arc::new(supply::ConnectionLog {
+                tenant: tenant.clone(),
+                connection: flow.clone(),
+            }),
         })
         .map_err(|error| FlowError::Load(error.to_string()))
 }
@@ -144,5 +159,5 @@ pub(crate) async fn try_transform(release: &Release, tenant: &Name, config: &Val
 fn digest_of(digest: &Option<Digest>, whose: impl Fn() -> String) -> Result<&Digest, FlowError> {
     digest
         .as_ref()
-        .ok_or_else(|| FlowError::not_found("release digest in the specification of", whose()))
+        .ok_or_else(|| FlowError::not_found("release digest in the specification of", &whose()))
 }

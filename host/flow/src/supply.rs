@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, env, fs};
 use async_trait::async_trait;
 use stecker_model::{CredentialSpec, Name, SecretRef};
 use stecker_sandbox::{
-    Condition, CredentialError, Credentials, Denial, LogLevel, Observer, Secret, Storage, StorageError, StoredEntry,
+    Condition, CredentialError, Credentials, Denial, LogLevel, Observer, Secret, Storage, StorageError,
+    StoredEntry,
 };
 use stecker_store::{KvCondition, Store, StoreError};
 
@@ -17,14 +18,18 @@ pub(crate) struct SpecCredentials {
 
 impl Credentials for SpecCredentials {
     fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
-        let unavailable = |message: String| CredentialError::Unavailable { name: name.to_owned(), message };
+        let unavailable = |message: String| CredentialError::Unavailable {
+            name: name.to_owned(),
+            message,
+        };
         let Some((_, spec)) = self.credentials.iter().find(|(known, _)| known.as_str() == name) else {
-            return Err(CredentialError::NotBound { name: name.to_owned() });
+            return Err(CredentialError::NotBound {
+                name: name.to_owned(),
+            });
         };
         let value = match &spec.secret {
-            SecretRef::Env(variable) => {
-                env::var(variable).map_err(|error| unavailable(format!("environment variable {variable}: {error}")))?
-            }
+            SecretRef::Env(variable) => env::var(variable)
+                .map_err(|error| unavailable(format!("environment variable {variable}: {error}")))?,
             SecretRef::File(path) => {
                 fs::read_to_string(path).map_err(|error| unavailable(format!("file {path}: {error}")))?
             }
@@ -85,7 +90,9 @@ fn storage_error(error: StoreError) -> StorageError {
     match error {
         StoreError::KvConflict { current } => StorageError::Conflict { current },
         StoreError::KvQuota { needed, max, .. } => StorageError::Quota { needed, max },
-        other => StorageError::Unavailable { message: other.to_string() },
+        other => StorageError::Unavailable {
+            message: other.to_string(),
+        },
     }
 }
 

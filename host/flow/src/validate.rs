@@ -9,7 +9,7 @@ use stecker_registry::Role;
 use stecker_sandbox::Release;
 use stecker_store::{Store, StoreError};
 
-use crate::{FlowError, releases::Releases, schedule};
+use crate::{FlowError, releases::Releases, schedule, sessions};
 
 /// The part of a plugin's description that a setup is held against.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,8 +67,18 @@ pub(crate) async fn setup(
         tenant,
         faults: Vec::new(),
     };
-    check.no_name_twice("connection", &setup.connections.iter().map(|spec| &spec.name).collect::<Vec<_>>());
-    check.no_name_twice("flow", &setup.flows.iter().map(|spec| &spec.name).collect::<Vec<_>>());
+    check.no_name_twice(
+        "connection",
+        &setup
+            .connections
+            .iter()
+            .map(|spec| &spec.name)
+            .collect::<Vec<_>>(),
+    );
+    check.no_name_twice(
+        "flow",
+        &setup.flows.iter().map(|spec| &spec.name).collect::<Vec<_>>(),
+    );
     let mut connections: BTreeMap<&Name, Option<Plugin>> = BTreeMap::new();
     for spec in &setup.connections {
         let plugin = check.connection(spec).await?;
@@ -109,6 +119,9 @@ impl Check<'_> {
             );
         }
         self.config(&at("config"), &plugin.description, &spec.config);
+        if let Err(error) = sessions::bind_connection(self.store, &plugin.release, self.tenant, spec) {
+            self.fault(at("grants"), error.to_string());
+        }
         for credential in &plugin.description.credentials {
             if !credential.optional
                 && !spec
@@ -312,7 +325,7 @@ impl Check<'_> {
     /// A transform whose configuration is well-formed may still be wrong (a program that does not parse). It is pure, so it can
     /// be tried right away, on nothing.
     async fn transform_starts(&mut self, at: &str, release: &Release, config: &Value) {
-        let probe = crate::sessions::try_transform(release, self.tenant, config).await;
+        let probe = sessions::try_transform(release, self.tenant, config).await;
         if let Err(error) = probe {
             self.fault(format!("{at}.config"), error.to_string());
         }

@@ -86,7 +86,7 @@ pub(crate) async fn settle(
         Verdict::Refuse => (WebhookVerdict::Refused, 401),
     };
     let fanout = if matches!(verdict, WebhookVerdict::Accepted) {
-        fan_out(store.flows(tenant).await?, connection, &bound.release, records)
+        fan_out(store.flows(tenant).await?, connection, &bound.release, &records)
     } else {
         Vec::new()
     };
@@ -119,7 +119,7 @@ fn fan_out(
     flows: Vec<FlowRow>,
     connection: &Name,
     release: &stecker_model::Digest,
-    records: Vec<Record>,
+    records: &[Record],
 ) -> Vec<Fanout> {
     flows
         .into_iter()

@@ -269,7 +269,7 @@ pub(crate) fn apply(host: &Host, setup: &Path) -> Result<()> {
 pub(crate) fn host_of(url: &str) -> Result<&str> {
     url.split("://")
         .nth(1)
-        .map(|rest| rest.trim_end_matches('/'))
+        .and_then(|rest| rest.split('/').next())
         .with_context(|| format!("{url} has no host"))
 }
 

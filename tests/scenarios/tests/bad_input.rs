@@ -2,6 +2,13 @@
 //!
 //! All through the real binary on the embedded default, with the real plugins.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that fails says where; one that is skipped says why"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -160,6 +167,9 @@ fn a_configuration_is_held_against_the_plugins_schema() {
         &connection(&shop, "{}"),
         &["connection shop", "base_url", "required"],
     );
+    let grant =
+        connection(&shop, good_config()).replace("127.0.0.1:9\", schemes", "127.0.0.1:9/api\", schemes");
+    bench.refused(&grant, &["connection shop", "grant", "127.0.0.1:9/api", "port"]);
     let unknown = connection(&shop, good_config()).replace("credentials.api", "credentials.apo");
     bench.refused(&unknown, &["credentials.api", "credentials.apo"]);
 }

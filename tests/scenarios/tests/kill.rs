@@ -1,5 +1,12 @@
 //! Killing the host at any moment changes nothing about the account.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that fails says where; one that is skipped says why"
+)]
+
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -1,5 +1,12 @@
 //! Events that a shop sends by itself: taken once, only if genuine, in whatever order they come.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that fails says where; one that is skipped says why"
+)]
+
 use std::{fs, time::Duration};
 
 use stecker_model::RecordState;

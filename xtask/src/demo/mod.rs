@@ -121,9 +121,9 @@ fn fresh_folder(name: &str) -> Result<PathBuf> {
 /// Shows the account; stays up until Ctrl-C unless `--once`. An account that does not add up is an error.
 async fn finish(demo: &Demo, account: &Account, data: &Path, stecker: &Path) -> Result<()> {
     if demo.json {
-        show::json(account)?
+        show::json(account)?;
     } else {
-        show::account(account)
+        show::account(account);
     }
     if !demo.once {
         show::what_next(data, stecker);
