@@ -7,6 +7,7 @@
 //! This crate never touches WebAssembly types: the sandbox speaks the model's words.
 
 mod backoff;
+mod batch;
 mod clock;
 mod context;
 mod deliver;

@@ -1,0 +1,366 @@
+//! One batch of a flow: bound, marked as being sent, transformed, written or looked up, and settled record by record.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use stecker_model::{ErrorCode, LookupItem, Record, RecordState, WriteItem};
+use stecker_sandbox::CallError;
+use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
+
+use crate::{
+    FlowError,
+    context::FlowContext,
+    outcome::{self, Progress, Verdict},
+    prepare::{self, BatchFailed, Prepared},
+    sessions::Bound,
+};
+
+/// What the lanes of one flow tell each other.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Records that brought a whole batch down, or may have: they go one by one until they are settled, so that a poisonous
+    /// one is found and its neighbours are not punished.
+    pub(crate) suspects: HashSet<i64>,
+    /// Nothing is sent before this moment, because the destination asked for it.
+    pub(crate) hold_until: i64,
+    /// Failed lookups in a row, per record.
+    lookups: HashMap<i64, u32>,
+}
+
+pub(crate) fn locked(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One lane's work: from due to settled. Returns the records it was about.
+pub(crate) async fn deliver_batch(
+    ctx: Arc<FlowContext>,
+    shared: Arc<Mutex<Shared>>,
+    batch: Vec<DueRecord>,
+) -> Result<Vec<i64>, StoreError> {
+    let seqs: Vec<i64> = batch.iter().map(|record| record.seq).collect();
+    let lookup = batch
+        .first()
+        .is_some_and(|record| record.state == RecordState::Unknown);
+    let (destination, transforms) = match bind(&ctx).await {
+        Ok(bound) => bound,
+        Err(FlowError::Store(error)) => return Err(error),
+        // The connection cannot be used at all: nothing is begun, no attempt is spent, and it is tried again shortly.
+        Err(error) => {
+            tracing::error!(tenant = %ctx.tenant, flow = %ctx.flow(), %error, "the destination cannot be used");
+            locked(&shared).hold_until = ctx.now() + 5_000;
+            return Ok(seqs);
+        }
+    };
+    let mut work = Work {
+        ctx: &ctx,
+        shared: &shared,
+        destination,
+        transforms,
+        lookup,
+        settled: Vec::new(),
+    };
+    if !lookup {
+        ctx.store
+            .begin(
+                &ctx.lease,
+                ctx.flow(),
+                &seqs,
+                &work.destination.release,
+                ctx.now(),
+            )
+            .await?;
+    }
+    work.run(batch).await;
+    let settled = std::mem::take(&mut work.settled);
+    ctx.store
+        .settle(&ctx.lease, ctx.flow(), settled, ctx.now())
+        .await?;
+    Ok(seqs)
+}
+
+async fn bind(ctx: &FlowContext) -> Result<(Bound, Vec<Bound>), FlowError> {
+    let destination = ctx
+        .sessions
+        .connection(&ctx.tenant, &ctx.spec.destination.connection)
+        .await?;
+    let transforms = ctx.sessions.transforms(&ctx.tenant, &ctx.spec).await?;
+    Ok((destination, transforms))
+}
+
+/// One record with what it became.
+struct Item {
+    due: DueRecord,
+    attempt: u32,
+    outputs: Vec<Record>,
+    progress: Progress,
+}
+
+impl Item {
+    /// The same for every attempt: the record's own key, with the number of the output where there are several.
+    fn idempotency_key(&self, output: usize) -> String {
+        if self.outputs.len() == 1 {
+            self.due.idempotency_key.clone()
+        } else {
+            format!("{}-{output}", self.due.idempotency_key)
+        }
+    }
+
+    fn open_outputs(&self) -> impl Iterator<Item = (usize, &Record)> {
+        self.outputs
+            .iter()
+            .enumerate()
+            .filter(|(output, _)| !self.progress.has(*output))
+    }
+}
+
+struct Work<'a> {
+    ctx: &'a FlowContext,
+    shared: &'a Mutex<Shared>,
+    destination: Bound,
+    transforms: Vec<Bound>,
+    lookup: bool,
+    settled: Vec<Settlement>,
+}
+
+impl Work<'_> {
+    async fn run(&mut self, batch: Vec<DueRecord>) {
+        let records = batch.iter().map(|due| due.record.clone()).collect();
+        let prepared = match prepare::prepare(self.ctx, &self.transforms, records).await {
+            Ok(prepared) => prepared,
+            Err(failed) => return self.transform_failed(batch, &failed),
+        };
+        let mut items = Vec::with_capacity(batch.len());
+        for (due, prepared) in batch.into_iter().zip(prepared) {
+            let attempt = if self.lookup {
+                due.attempts
+            } else {
+                due.attempts + 1
+            };
+            match prepared {
+                Prepared::Write(outputs) => {
+                    let progress = Progress::parse(due.outputs.as_deref());
+                    items.push(Item {
+                        due,
+                        attempt,
+                        outputs,
+                        progress,
+                    });
+                }
+                Prepared::Dropped(reason) => {
+                    self.push(&due, SettledState::Dropped { reason }, None, "dropped");
+                }
+                Prepared::Rejected(reason) => {
+                    self.push(&due, SettledState::Quarantined { reason }, None, "rejected");
+                }
+            }
+        }
+        if items.is_empty() {
+            return;
+        }
+        let verdicts = if self.lookup {
+            self.look_up(&items).await
+        } else {
+            self.write(&items).await
+        };
+        self.conclude(items, verdicts);
+    }
+
+    /// A verdict per open output, in order, or one error for all.
+    async fn write(&self, items: &[Item]) -> Result<Vec<Verdict>, CallError> {
+        let batch = items
+            .iter()
+            .flat_map(|item| {
+                item.open_outputs().map(|(output, record)| WriteItem {
+                    record: record.clone(),
+                    idempotency_key: item.idempotency_key(output),
+                    attempt: item.attempt,
+                })
+            })
+            .collect();
+        let called = self
+            .destination
+            .session
+            .write(&self.ctx.spec.destination.stream, batch)
+            .await;
+        called
+            .result
+            .map(|outcomes| outcomes.into_iter().map(Verdict::from).collect())
+    }
+
+    async fn look_up(&self, items: &[Item]) -> Result<Vec<Verdict>, CallError> {
+        let questions: Vec<LookupItem> = items
+            .iter()
+            .flat_map(|item| {
+                item.open_outputs().map(|(output, record)| LookupItem {
+                    key: record.key.clone(),
+                    idempotency_key: item.idempotency_key(output),
+                    source_version: record.source_version.clone(),
+                })
+            })
+            .collect();
+        let asked = questions.len();
+        match self
+            .destination
+            .session
+            .lookup(&self.ctx.spec.destination.stream, questions)
+            .await
+            .result
+        {
+            Ok(findings) => Ok(findings.into_iter().map(Verdict::from).collect()),
+            // A destination that has no lookup has idempotency keys or nothing.
+            Err(error) if error.code() == ErrorCode::Unsupported => {
+                Ok(vec![Verdict::from(stecker_model::Finding::Undecided); asked])
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn conclude(&mut self, items: Vec<Item>, verdicts: Result<Vec<Verdict>, CallError>) {
+        match verdicts {
+            Ok(verdicts) => {
+                let mut verdicts = verdicts.into_iter();
+                for mut item in items {
+                    let open: Vec<usize> = item.open_outputs().map(|(output, _)| output).collect();
+                    let own: Vec<Verdict> = verdicts.by_ref().take(open.len()).collect();
+                    for (output, verdict) in open.into_iter().zip(&own) {
+                        if let Verdict::Done { external_id, .. } = verdict {
+                            item.progress.done(output, external_id.clone());
+                        }
+                    }
+                    self.settle(&item, outcome::combine(own));
+                }
+            }
+            Err(error) if self.lookup => self.lookup_failed(&items, &error),
+            Err(error) => {
+                tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = items.len(), %error, "writing a batch failed");
+                let verdict = Verdict::of_failed_write(&error);
+                self.hold_back(&error, &items);
+                for item in &items {
+                    self.settle(item, verdict.clone());
+                }
+            }
+        }
+    }
+
+    /// What a failed batch means for the batches after it: a destination that asked for a pause gets it, and records that may
+    /// have broken the plugin go one by one.
+    fn hold_back(&self, error: &CallError, items: &[Item]) {
+        let mut shared = locked(self.shared);
+        match error {
+            CallError::Plugin(error) => {
+                if let Some(pause) = error.retry_after_ms.and_then(|pause| i64::try_from(pause).ok()) {
+                    shared.hold_until = shared.hold_until.max(self.ctx.now().saturating_add(pause));
+                }
+            }
+            CallError::Busy { .. } => {}
+            _ => shared.suspects.extend(items.iter().map(|item| item.due.seq)),
+        }
+    }
+
+    /// The answer to "is it there?" did not come either: ask again later, however long that takes. Sending it again without
+    /// knowing would be the one thing worse than waiting.
+    fn lookup_failed(&mut self, items: &[Item], error: &CallError) {
+        tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = items.len(), %error, "a lookup failed");
+        let reason = outcome::call_reason(error);
+        for item in items {
+            let failures = {
+                let mut shared = locked(self.shared);
+                let failures = shared.lookups.entry(item.due.seq).or_default();
+                *failures = failures.saturating_add(1);
+                *failures
+            };
+            let pause = crate::backoff::pause_ms(&self.ctx.spec.retry, failures, None, &mut rand::rng());
+            let at = self.ctx.now().saturating_add(pause);
+            self.push(
+                &item.due,
+                SettledState::Unknown {
+                    at,
+                    reason: reason.clone(),
+                },
+                item.due.outputs.clone(),
+                "unknown",
+            );
+        }
+    }
+
+    /// The transforms could not take the batch. Passing errors are retried; anything else is looked at record by record, and
+    /// the record that fails alone is quarantined.
+    fn transform_failed(&mut self, batch: Vec<DueRecord>, failed: &BatchFailed) {
+        tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = batch.len(), error = %failed.error, "transforming a batch failed");
+        let alone = batch.len() == 1;
+        for due in batch {
+            let state = if self.lookup {
+                SettledState::Unknown {
+                    at: self.ctx.now().saturating_add(1_000),
+                    reason: failed.reason(),
+                }
+            } else if failed.code().passes_by_itself() {
+                self.state_for(
+                    Verdict::Again {
+                        reason: failed.reason(),
+                        retry_after_ms: None,
+                    },
+                    &due,
+                    &Progress::default(),
+                )
+            } else if alone {
+                SettledState::Quarantined {
+                    reason: failed.reason(),
+                }
+            } else {
+                locked(self.shared).suspects.insert(due.seq);
+                SettledState::Retry {
+                    at: self.ctx.now(),
+                    reason: failed.reason(),
+                }
+            };
+            let word = if matches!(state, SettledState::Quarantined { .. }) {
+                "rejected"
+            } else {
+                "retry"
+            };
+            let outputs = due.outputs.clone();
+            self.push(&due, state, outputs, word);
+        }
+    }
+
+    fn settle(&mut self, item: &Item, verdict: Verdict) {
+        let word = verdict.word();
+        let state = self.state_for(verdict, &item.due, &item.progress);
+        if !matches!(state, SettledState::Unknown { .. }) {
+            let mut shared = locked(self.shared);
+            shared.lookups.remove(&item.due.seq);
+            if matches!(
+                state,
+                SettledState::Delivered { .. } | SettledState::Quarantined { .. }
+            ) {
+                shared.suspects.remove(&item.due.seq);
+            }
+        }
+        self.push(&item.due, state, item.progress.to_text(), word);
+    }
+
+    /// A lookup is no attempt, but a record that was tried often enough and is not there is given up like any other.
+    fn state_for(&self, verdict: Verdict, due: &DueRecord, progress: &Progress) -> SettledState {
+        let attempts = due.attempts_since_reset.saturating_add(u32::from(!self.lookup));
+        outcome::settle(
+            verdict,
+            progress,
+            attempts,
+            &self.ctx.spec.retry,
+            self.ctx.now(),
+            &mut rand::rng(),
+        )
+    }
+
+    fn push(&mut self, due: &DueRecord, to: SettledState, outputs: Option<String>, outcome: &str) {
+        self.settled.push(Settlement {
+            seq: due.seq,
+            to,
+            outputs,
+            outcome: outcome.to_owned(),
+        });
+    }
+}
