@@ -1,6 +1,6 @@
 //! Moves records: read → commit → acknowledge → transform → deliver, with what goes wrong on the way.
 //!
-//! The [`Engine`] holds leases on flows and runs each of them as one [reader](mod@reader) and one [deliverer](mod@deliver).
+//! The [`Engine`] holds leases on flows and runs each of them as one reader and one deliverer.
 //! Both are loops around the store: nothing that matters lives only in memory, so killing the process at any point costs at most
 //! the work since the last commit, and a new holder of the lease goes on from there.
 //!
