@@ -63,8 +63,14 @@ pub(crate) fn file(action: &str, path: &Path, error: impl Display, hint: &str) -
 /// A setup with faults, found on this side.
 pub(crate) fn faulty(path: &Path, faults: Vec<Fault>) -> Failure {
     let detail = match faults.len() {
-        1 => format!("{} has a fault; nothing was changed", path.display()),
-        n => format!("{} has {n} faults; nothing was changed", path.display()),
+        1 => format!(
+            "{} has a fault; no connection or flow was changed",
+            path.display()
+        ),
+        n => format!(
+            "{} has {n} faults; no connection or flow was changed",
+            path.display()
+        ),
     };
     Problem::new(422, "invalid", "Not valid", detail)
         .with_faults(faults)

@@ -3,8 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use sha2::{Digest as _, Sha256};
 use stecker_model::{ErrorCode, LookupItem, Record, RecordState, WriteItem};
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
@@ -62,22 +64,44 @@ pub(crate) async fn deliver_batch(
         settled: Vec::new(),
     };
     if !lookup {
-        ctx.store
-            .begin(
-                &ctx.lease,
-                ctx.flow(),
-                &seqs,
-                &work.destination.release,
-                ctx.now(),
-            )
-            .await?;
+        let release = work.destination.release.clone();
+        match ctx
+            .store
+            .begin(&ctx.lease, ctx.flow(), &seqs, &release, ctx.now())
+            .await
+        {
+            Ok(()) => {}
+            // Somebody decided on one of them in between; nothing was begun, and the next look sees it as it is now.
+            Err(StoreError::Conflict { .. }) => {
+                locked(&shared).hold_until = ctx.now() + 100;
+                return Ok(seqs);
+            }
+            Err(error) => return Err(error),
+        }
     }
     work.run(batch).await;
     let settled = std::mem::take(&mut work.settled);
-    ctx.store
-        .settle(&ctx.lease, ctx.flow(), settled, ctx.now())
-        .await?;
+    settle(&ctx, settled).await?;
     Ok(seqs)
+}
+
+/// What is known about records that were sent is not given up for a database that is busy for a moment. The fence protects the
+/// repetition.
+async fn settle(ctx: &FlowContext, settled: Vec<Settlement>) -> Result<(), StoreError> {
+    for pause_ms in [50, 200, 1_000] {
+        match ctx
+            .store
+            .settle(&ctx.lease, ctx.flow(), settled.clone(), ctx.now())
+            .await
+        {
+            Err(error) if error.passes_by_itself() => {
+                tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), %error, "outcomes could not be stored; tried again");
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
+            done => return done,
+        }
+    }
+    ctx.store.settle(&ctx.lease, ctx.flow(), settled, ctx.now()).await
 }
 
 async fn bind(ctx: &FlowContext) -> Result<(Bound, Vec<Bound>), FlowError> {
@@ -98,20 +122,24 @@ struct Item {
 }
 
 impl Item {
-    /// The same for every attempt: the record's own key, with the number of the output where there are several.
-    fn idempotency_key(&self, output: usize) -> String {
-        if self.outputs.len() == 1 {
-            self.due.idempotency_key.clone()
-        } else {
-            format!("{}-{output}", self.due.idempotency_key)
+    /// The same for every attempt, and whatever else a transform makes of the record: the record's own key, with a digest of the
+    /// output's key where that is another.
+    fn idempotency_key(&self, output: &Record) -> String {
+        if output.key == self.due.record.key {
+            return self.due.idempotency_key.clone();
         }
+        let digest = hex::encode(Sha256::digest(output.key.as_bytes()));
+        format!(
+            "{}-{}",
+            self.due.idempotency_key,
+            digest.get(..16).unwrap_or(&digest)
+        )
     }
 
-    fn open_outputs(&self) -> impl Iterator<Item = (usize, &Record)> {
+    fn open_outputs(&self) -> impl Iterator<Item = &Record> {
         self.outputs
             .iter()
-            .enumerate()
-            .filter(|(output, _)| !self.progress.has(*output))
+            .filter(|output| !self.progress.has(&output.key))
     }
 }
 
@@ -172,9 +200,9 @@ impl Work<'_> {
         let batch = items
             .iter()
             .flat_map(|item| {
-                item.open_outputs().map(|(output, record)| WriteItem {
+                item.open_outputs().map(|record| WriteItem {
                     record: record.clone(),
-                    idempotency_key: item.idempotency_key(output),
+                    idempotency_key: item.idempotency_key(record),
                     attempt: item.attempt,
                 })
             })
@@ -193,9 +221,9 @@ impl Work<'_> {
         let questions: Vec<LookupItem> = items
             .iter()
             .flat_map(|item| {
-                item.open_outputs().map(|(output, record)| LookupItem {
+                item.open_outputs().map(|record| LookupItem {
                     key: record.key.clone(),
-                    idempotency_key: item.idempotency_key(output),
+                    idempotency_key: item.idempotency_key(record),
                     source_version: record.source_version.clone(),
                 })
             })
@@ -222,11 +250,11 @@ impl Work<'_> {
             Ok(verdicts) => {
                 let mut verdicts = verdicts.into_iter();
                 for mut item in items {
-                    let open: Vec<usize> = item.open_outputs().map(|(output, _)| output).collect();
+                    let open: Vec<String> = item.open_outputs().map(|output| output.key.clone()).collect();
                     let own: Vec<Verdict> = verdicts.by_ref().take(open.len()).collect();
                     for (output, verdict) in open.into_iter().zip(&own) {
                         if let Verdict::Done { external_id, .. } = verdict {
-                            item.progress.done(output, external_id.clone());
+                            item.progress.done(&output, external_id.clone());
                         }
                     }
                     self.settle(&item, outcome::combine(own));
@@ -290,13 +318,17 @@ impl Work<'_> {
     fn transform_failed(&mut self, batch: Vec<DueRecord>, failed: &BatchFailed) {
         tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = batch.len(), error = %failed.error, "transforming a batch failed");
         let alone = batch.len() == 1;
+        let passes = failed.code().passes_by_itself();
         for due in batch {
-            let state = if self.lookup {
+            let state = if self.lookup && (passes || !alone) {
+                if !passes {
+                    locked(self.shared).suspects.insert(due.seq);
+                }
                 SettledState::Unknown {
                     at: self.ctx.now().saturating_add(1_000),
                     reason: failed.reason(),
                 }
-            } else if failed.code().passes_by_itself() {
+            } else if passes {
                 self.state_for(
                     Verdict::Again {
                         reason: failed.reason(),

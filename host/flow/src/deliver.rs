@@ -30,10 +30,27 @@ pub(crate) enum DeliverEnd {
     Fenced,
 }
 
+type Lanes = JoinSet<Result<Vec<i64>, StoreError>>;
+
 /// Delivers until asked to stop.
 pub(crate) async fn run(ctx: &Arc<FlowContext>) -> Result<DeliverEnd, StoreError> {
+    let mut lanes = Lanes::new();
+    let end = run_lanes(ctx, &mut lanes).await;
+    if !matches!(end, Ok(DeliverEnd::Fenced)) {
+        // What other lanes have sent is settled before this ends; cut off, it would have to be looked up while it is still
+        // on its way.
+        ctx.stop.cancel();
+        while let Some(ended) = lanes.join_next().await {
+            if !matches!(ended, Ok(Ok(_))) {
+                tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), "a batch could not be settled; its records are looked up");
+            }
+        }
+    }
+    end
+}
+
+async fn run_lanes(ctx: &Arc<FlowContext>, lanes: &mut Lanes) -> Result<DeliverEnd, StoreError> {
     let shared = Arc::new(Mutex::new(Shared::default()));
-    let mut lanes: JoinSet<Result<Vec<i64>, StoreError>> = JoinSet::new();
     let mut in_flight: HashSet<i64> = HashSet::new();
     let width = ctx.spec.delivery.lanes as usize;
     loop {
@@ -50,11 +67,7 @@ pub(crate) async fn run(ctx: &Arc<FlowContext>) -> Result<DeliverEnd, StoreError
             if ctx.stop.is_cancelled() {
                 return Ok(DeliverEnd::Stopped);
             }
-            if ctx.once
-                && ctx.reading_is_over()
-                && !began
-                && ctx.store.waiting(&ctx.tenant, ctx.flow()).await? == 0
-            {
+            if ctx.once && ctx.reading_is_over() && !began && nothing_will_come(ctx, &shared).await? {
                 return Ok(DeliverEnd::Stopped);
             }
             wait_for_work(ctx, &shared).await?;
@@ -132,6 +145,12 @@ async fn next_batch(
         .take(size)
         .collect();
     Ok(Some(batch))
+}
+
+/// Nothing is due, and nothing will be by itself: what is still open waits behind a record in quarantine, for a person.
+async fn nothing_will_come(ctx: &FlowContext, shared: &Mutex<Shared>) -> Result<bool, StoreError> {
+    let held = locked(shared).hold_until > ctx.now();
+    Ok(!held && ctx.store.next_due_at(&ctx.tenant, ctx.flow()).await?.is_none())
 }
 
 /// Sleeps until something may be due.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use stecker_model::{
@@ -68,6 +68,9 @@ struct Inner {
 
 type FlowKey = (Name, Name);
 
+/// The longest that a flow rests after the store failed it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 fn lease_unit(flow: &Name) -> String {
     format!("flow/{flow}")
 }
@@ -100,7 +103,11 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if supervisor.is_none() {
-            *supervisor = Some(tokio::spawn(supervise(Arc::clone(&self.inner))));
+            let inner = Arc::clone(&self.inner);
+            *supervisor = Some(tokio::spawn(async move {
+                // Beside each other: a connector that hangs over a stored webhook must not keep pauses and take-overs waiting.
+                tokio::join!(supervise(Arc::clone(&inner)), settle_stored_webhooks(inner));
+            }));
         }
     }
 
@@ -339,24 +346,44 @@ impl Inner {
             }
         }
     }
+}
 
-    /// Calls that were stored and never settled, because the process was killed or the connector failed.
-    async fn settle_webhooks(&self) -> Result<(), FlowError> {
-        let now = self.options.clock.now_ms();
-        for call in self.store.unsettled_webhooks(now, 100).await? {
-            let handled = webhook::settle(
-                &self.store,
-                &self.sessions,
-                &call.tenant,
+/// Settles calls that were stored and never settled, because the process was killed or the connector failed.
+async fn settle_stored_webhooks(inner: Arc<Inner>) {
+    while !inner.stop.is_cancelled() {
+        let now = inner.options.clock.now_ms();
+        let calls = inner
+            .store
+            .unsettled_webhooks(now, 100)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "stored webhooks could not be looked at; tried again");
+                Vec::new()
+            });
+        for call in calls {
+            let (tenant, id) = (call.tenant, call.id);
+            let settled = webhook::settle(
+                &inner.store,
+                &inner.sessions,
+                &tenant,
                 &call.connection,
-                call.id,
+                id,
                 call.request,
                 now,
-            )
-            .await?;
-            self.deliver_now(&call.tenant, &handled.flows);
+            );
+            tokio::select! {
+                // It stays stored; settling is one transaction.
+                () = inner.stop.cancelled() => return,
+                handled = settled => match handled {
+                    Ok(handled) => inner.deliver_now(&tenant, &handled.flows),
+                    Err(error) => tracing::error!(%tenant, id, %error, "a stored webhook could not be settled; tried again"),
+                }
+            }
         }
-        Ok(())
+        tokio::select! {
+            () = inner.stop.cancelled() => {}
+            () = tokio::time::sleep(inner.options.poll) => {}
+        }
     }
 }
 
@@ -366,60 +393,84 @@ struct Running {
     stop: CancellationToken,
 }
 
+/// The flows of this node and their tasks.
+#[derive(Default)]
+struct Tasks {
+    running: HashMap<FlowKey, Running>,
+    set: JoinSet<runner::Ended>,
+    keys: HashMap<tokio::task::Id, FlowKey>,
+    /// Flows that the store failed, with how often in a row, and when they are taken up again.
+    failed: HashMap<FlowKey, (u32, Instant)>,
+}
+
+impl Tasks {
+    /// The next task that ends, with its flow; how it ended is `None` if it panicked.
+    async fn next_ended(&mut self) -> Option<(FlowKey, Option<runner::Ended>)> {
+        let (id, ended) = match self.set.join_next_with_id().await? {
+            Ok((id, ended)) => (id, Some(ended)),
+            Err(error) => {
+                tracing::error!(%error, "a flow broke off");
+                (error.id(), None)
+            }
+        };
+        self.keys.remove(&id).map(|key| (key, ended))
+    }
+
+    /// A store that fails is not asked again at once, and a flow that fails at the same place does not read its source in a circle.
+    fn note_end(&mut self, key: FlowKey, ended: Option<&runner::Ended>) {
+        self.running.remove(&key);
+        if matches!(ended, Some(runner::Ended::Stopped | runner::Ended::Fenced)) {
+            self.failed.remove(&key);
+        } else {
+            let (times, until) = self.failed.entry(key).or_insert((0, Instant::now()));
+            let pause = Duration::from_secs(1 << (*times).min(6)).min(LONGEST_PAUSE);
+            *times = times.saturating_add(1);
+            *until = Instant::now() + pause;
+        }
+    }
+
+    fn is_pausing(&self, key: &FlowKey) -> bool {
+        self.failed
+            .get(key)
+            .is_some_and(|(_, until)| *until > Instant::now())
+    }
+}
+
 /// Keeps the set of running flows equal to the set of active flows, as far as leases allow.
 async fn supervise(inner: Arc<Inner>) {
-    let mut running: HashMap<FlowKey, Running> = HashMap::new();
-    let mut tasks: JoinSet<FlowKey> = JoinSet::new();
+    let mut tasks = Tasks::default();
     loop {
-        if !inner.stop.is_cancelled() {
-            if let Err(error) = adjust(&inner, &mut running, &mut tasks).await {
-                tracing::error!(%error, "the flows could not be looked at; tried again");
+        if inner.stop.is_cancelled() {
+            for flow in tasks.running.values() {
+                flow.stop.cancel();
             }
-            if let Err(error) = inner.settle_webhooks().await {
-                tracing::error!(%error, "stored webhooks could not be settled; tried again");
+            if tasks.set.is_empty() {
+                return;
             }
+        } else if let Err(error) = adjust(&inner, &mut tasks).await {
+            tracing::error!(%error, "the flows could not be looked at; tried again");
         }
+        let stopping = inner.stop.is_cancelled();
         tokio::select! {
-            () = inner.stop.cancelled(), if !inner.stop.is_cancelled() => {
-                for flow in running.values() {
-                    flow.stop.cancel();
-                }
-            }
-            ended = tasks.join_next(), if !tasks.is_empty() => match ended {
-                Some(Ok(key)) => {
-                    running.remove(&key);
-                    inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                }
-                Some(Err(error)) => {
-                    tracing::error!(%error, "a flow broke off");
-                    // Which one is not told: whoever has no task any more is taken up again.
-                    if tasks.is_empty() {
-                        running.clear();
-                    }
-                }
-                None => {}
+            () = inner.stop.cancelled(), if !stopping => {}
+            ended = tasks.next_ended(), if !tasks.set.is_empty() => if let Some((key, ended)) = ended {
+                inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                tasks.note_end(key, ended.as_ref());
             },
-            () = inner.changed.notified(), if !inner.stop.is_cancelled() => {}
-            () = tokio::time::sleep(inner.options.poll), if !inner.stop.is_cancelled() => {}
-        }
-        if inner.stop.is_cancelled() && tasks.is_empty() {
-            return;
+            () = inner.changed.notified(), if !stopping => {}
+            () = tokio::time::sleep(inner.options.poll) => {}
         }
     }
 }
 
-async fn adjust(
-    inner: &Arc<Inner>,
-    running: &mut HashMap<FlowKey, Running>,
-    tasks: &mut JoinSet<FlowKey>,
-) -> Result<(), StoreError> {
+async fn adjust(inner: &Arc<Inner>, tasks: &mut Tasks) -> Result<(), StoreError> {
     let flows = inner.store.all_flows().await?;
     let active: HashMap<FlowKey, FlowRow> = flows
         .into_iter()
         .filter(|(_, row)| row.paused.is_none())
         .map(|(tenant, row)| ((tenant, row.spec.name.clone()), row))
         .collect();
-    for (key, flow) in running.iter() {
+    for (key, flow) in &tasks.running {
         // Paused, gone or changed: it ends, and comes back with its new specification.
         if active
             .get(key)
@@ -429,7 +480,7 @@ async fn adjust(
         }
     }
     for (key, row) in active {
-        if running.contains_key(&key) {
+        if tasks.running.contains_key(&key) || tasks.is_pausing(&key) {
             continue;
         }
         let generation = row.generation;
@@ -442,12 +493,10 @@ async fn adjust(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key.clone(), Arc::clone(&ctx));
-        running.insert(key.clone(), Running { generation, stop });
+        tasks.running.insert(key.clone(), Running { generation, stop });
         let ttl = inner.options.lease_ttl;
-        tasks.spawn(async move {
-            runner::run(ctx, ttl).await;
-            key
-        });
+        let task = tasks.set.spawn(runner::run(ctx, ttl));
+        tasks.keys.insert(task.id(), key);
     }
     Ok(())
 }

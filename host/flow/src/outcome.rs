@@ -8,10 +8,15 @@ use stecker_store::SettledState;
 
 use crate::{backoff, prepare::reason_of};
 
-/// Which outputs of a record are written already, kept with the record while others are still to come. Index → external id.
+/// How long after the question a destination is asked whether it got it: a request that was cut off here may still be worked
+/// on there, and "it is not there" would be true only for the moment.
+pub(crate) const SETTLING_MS: i64 = 2_000;
+
+/// Which outputs of a record are written already, kept with the record while others are still to come: the output's key and its
+/// id at the destination. By key and not by position, so that a corrected transform finds its way through it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Progress(Vec<(usize, Option<String>)>);
+pub(crate) struct Progress(Vec<(String, Option<String>)>);
 
 impl Progress {
     pub(crate) fn parse(text: Option<&str>) -> Self {
@@ -20,13 +25,13 @@ impl Progress {
             .unwrap_or_default()
     }
 
-    pub(crate) fn has(&self, output: usize) -> bool {
-        self.0.iter().any(|(done, _)| *done == output)
+    pub(crate) fn has(&self, output: &str) -> bool {
+        self.0.iter().any(|(done, _)| done == output)
     }
 
-    pub(crate) fn done(&mut self, output: usize, external_id: Option<String>) {
+    pub(crate) fn done(&mut self, output: &str, external_id: Option<String>) {
         if !self.has(output) {
-            self.0.push((output, external_id));
+            self.0.push((output.to_owned(), external_id));
         }
     }
 
@@ -39,19 +44,10 @@ impl Progress {
         }
     }
 
-    /// The ids at the destination, in the order of the outputs.
+    /// The ids at the destination, in the order in which they were written.
     pub(crate) fn external_id(&self) -> Option<String> {
-        let mut ids: Vec<_> = self
-            .0
-            .iter()
-            .filter_map(|(output, id)| id.as_deref().map(|id| (output, id)))
-            .collect();
-        ids.sort_unstable();
-        if ids.is_empty() {
-            None
-        } else {
-            Some(ids.iter().map(|(_, id)| *id).collect::<Vec<_>>().join(","))
-        }
+        let ids: Vec<&str> = self.0.iter().filter_map(|(_, id)| id.as_deref()).collect();
+        (!ids.is_empty()).then(|| ids.join(","))
     }
 }
 
@@ -166,14 +162,15 @@ pub(crate) fn call_reason(error: &CallError) -> Reason {
     }
 }
 
-/// The verdict on a record of several outputs: refused if one is, else unsure if one is, else again if one is, else done.
+/// The verdict on a record of several outputs: unsure if one is, else refused if one is, else again if one is, else done.
 pub(crate) fn combine(verdicts: Vec<Verdict>) -> Verdict {
     let rank = |verdict: &Verdict| match verdict {
         Verdict::Done { duplicate: true, .. } => 0,
         Verdict::Done { duplicate: false, .. } => 1,
         Verdict::Again { .. } => 2,
-        Verdict::Unsure(_) => 3,
-        Verdict::Refused(_) => 4,
+        Verdict::Refused(_) => 3,
+        // A rejection will come again; whether something was written has to be found out first.
+        Verdict::Unsure(_) => 4,
     };
     verdicts.into_iter().max_by_key(rank).unwrap_or(Verdict::Done {
         external_id: None,
@@ -197,7 +194,7 @@ pub(crate) fn settle(
         },
         Verdict::Refused(reason) => SettledState::Quarantined { reason },
         Verdict::Unsure(reason) => SettledState::Unknown {
-            at: now.saturating_add(backoff::pause_ms(policy, attempts, None, rng)),
+            at: now.saturating_add(backoff::pause_ms(policy, attempts, None, rng).max(SETTLING_MS)),
             reason,
         },
         Verdict::Again { reason, .. } if attempts >= policy.max_attempts => {
@@ -311,9 +308,9 @@ mod tests {
     #[test]
     fn progress_survives_being_stored() {
         let mut progress = Progress::default();
-        progress.done(1, Some("b".to_owned()));
-        progress.done(0, Some("a".to_owned()));
-        progress.done(1, Some("again".to_owned()));
+        progress.done("x", Some("a".to_owned()));
+        progress.done("y", Some("b".to_owned()));
+        progress.done("y", Some("again".to_owned()));
         let back = Progress::parse(progress.to_text().as_deref());
         assert_eq!(back, progress);
         assert_eq!(back.external_id().as_deref(), Some("a,b"));

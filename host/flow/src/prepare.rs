@@ -1,5 +1,7 @@
 //! Runs a batch through a flow's transforms and says, for each record, what is to be written.
 
+use std::collections::BTreeSet;
+
 use stecker_model::{ErrorCode, FlowSpec, Record, Rejection, Transformed, api::Reason};
 use stecker_sandbox::CallError;
 
@@ -51,6 +53,16 @@ pub(crate) async fn prepare(
     for one in &mut prepared {
         if let Prepared::Write(records) = one {
             retarget(&ctx.spec, records);
+            if let Some(key) = doubled_key(records) {
+                *one = Prepared::Rejected(Reason {
+                    code: "ambiguous-key".to_owned(),
+                    message: format!(
+                        "the transforms made several records with the key `{key}` of one; their order could not be kept, so each needs a key of its own"
+                    ),
+                    path: None,
+                });
+                continue;
+            }
             if records.is_empty() {
                 *one = Prepared::Dropped(Reason {
                     code: "dropped".to_owned(),
@@ -117,6 +129,15 @@ fn merge(answers: impl Iterator<Item = Transformed>) -> Prepared {
         }),
         _ => Prepared::Write(records),
     }
+}
+
+/// A key that more than one output has.
+fn doubled_key(records: &[Record]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    records
+        .iter()
+        .find(|record| !seen.insert(record.key.as_str()))
+        .map(|record| record.key.clone())
 }
 
 /// Where records go is the flow's to say.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stecker_model::{ErrorCode, Page, ReadRequest, api::FlowError as ReadFailure};
+use stecker_model::{ErrorCode, Page, ReadRequest, RecordState, api::FlowError as ReadFailure};
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
 use crate::{FlowError, backoff, context::FlowContext, schedule::Schedule};
@@ -12,6 +12,10 @@ const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How often a flow that waits for a trigger looks whether a run was asked for on another node.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Failures in a row after which a run by hand gives up, so that whoever waits for it hears of it. (A flow that runs by itself goes
+/// on trying.)
+const ONCE_FAILURES: u32 = 5;
 
 /// Why reading ended.
 pub(crate) enum ReadEnd {
@@ -33,9 +37,11 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
     let mut state = ctx.store.reader_state(&ctx.tenant, ctx.flow()).await?;
     let mut served = if ctx.once { 0 } else { state.runs_served };
     let mut failures: u32 = 0;
+    let started = ctx.now();
     acknowledge_again(ctx, &state).await?;
     loop {
-        let Some(requested) = wait_for_trigger(ctx, &schedule, state.last_read_at, served).await? else {
+        let Some(requested) = wait_for_trigger(ctx, &schedule, state.last_read_at, started, served).await?
+        else {
             return Ok(ReadEnd::Stopped);
         };
         loop {
@@ -68,7 +74,7 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
                     if !note_failure(ctx, code, message, pause).await? {
                         return Ok(ReadEnd::Fenced);
                     }
-                    if ctx.once && failures >= ctx.spec.retry.max_attempts {
+                    if ctx.once && (failures >= ONCE_FAILURES || !code.passes_by_itself()) {
                         ctx.end_reading();
                         return Ok(ReadEnd::Stopped);
                     }
@@ -102,6 +108,12 @@ impl From<StoreError> for ReadError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Fenced { .. } => Self::Fenced,
+            // What the source sent cannot be kept, which will not change by reading it again at once.
+            StoreError::Unstorable { .. } => Self::Failed {
+                code: ErrorCode::Data,
+                message: error.to_string(),
+                retry_after_ms: None,
+            },
             other => Self::Store(other),
         }
     }
@@ -242,12 +254,13 @@ async fn wait_for_trigger(
     ctx: &FlowContext,
     schedule: &Schedule,
     last_read_at: Option<i64>,
+    started: i64,
     served: i64,
 ) -> Result<Option<i64>, StoreError> {
     loop {
         let requested = ctx.store.runs_requested(&ctx.tenant, ctx.flow()).await?;
         let now = ctx.now();
-        let due = schedule.next(last_read_at, now);
+        let due = schedule.next(last_read_at, started, now);
         if ctx.once || requested > served || due.is_some_and(|due| due <= now) {
             return Ok(Some(requested));
         }
@@ -262,7 +275,7 @@ async fn wait_for_trigger(
 
 /// Backpressure: holds the reader while too much waits for delivery. `false` when asked to stop.
 async fn wait_for_room(ctx: &FlowContext) -> Result<bool, StoreError> {
-    while ctx.store.waiting(&ctx.tenant, ctx.flow()).await? >= u64::from(ctx.spec.delivery.max_waiting) {
+    while !has_room(ctx).await? {
         tokio::select! {
             () = ctx.stop.cancelled() => return Ok(false),
             () = ctx.room.notified() => {}
@@ -270,6 +283,29 @@ async fn wait_for_room(ctx: &FlowContext) -> Result<bool, StoreError> {
         }
     }
     Ok(!ctx.stop.is_cancelled())
+}
+
+/// Not too much waits; or all that waits is held behind records in quarantine, and other keys must not suffer for that.
+async fn has_room(ctx: &FlowContext) -> Result<bool, StoreError> {
+    let policy = &ctx.spec.delivery;
+    let counts = ctx.store.counts(&ctx.tenant, ctx.flow()).await?;
+    let in_state = |state| counts.get(&state).copied().unwrap_or_default();
+    let waiting: u64 = RecordState::ALL
+        .into_iter()
+        .filter(|state| state.is_open())
+        .map(in_state)
+        .sum();
+    if waiting < u64::from(policy.max_waiting) {
+        return Ok(true);
+    }
+    if in_state(RecordState::Sending) > 0 || in_state(RecordState::Quarantined) == 0 {
+        return Ok(false);
+    }
+    let free = ctx
+        .store
+        .due(&ctx.tenant, ctx.flow(), policy.on_quarantine, i64::MAX, 1)
+        .await?;
+    Ok(free.is_empty())
 }
 
 async fn note_failure(

@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use stecker_store::StoreError;
+use tokio::time::Instant;
 
 use crate::{
     context::FlowContext,
     deliver::{self, DeliverEnd},
+    outcome,
     reader::{self, ReadEnd},
 };
 
@@ -23,7 +25,9 @@ pub(crate) enum Ended {
 
 /// Runs a flow until its context says stop, its lease is lost or the store fails. Gives the lease back unless it is lost.
 pub(crate) async fn run(ctx: Arc<FlowContext>, ttl: Duration) -> Ended {
-    let ended = match ctx.store.recover(&ctx.lease, ctx.flow(), ctx.now()).await {
+    let now = ctx.now();
+    let look_at = now.saturating_add(outcome::SETTLING_MS);
+    let ended = match ctx.store.recover(&ctx.lease, ctx.flow(), now, look_at).await {
         Ok(unsure) => {
             if unsure > 0 {
                 tracing::info!(tenant = %ctx.tenant, flow = %ctx.flow(), unsure, "records were being sent when the holder before ended; they are looked up");
@@ -84,15 +88,19 @@ async fn run_loops(ctx: &Arc<FlowContext>, ttl: Duration) -> Ended {
 /// Keeps the lease. Ends when it is lost, which drops whatever runs: its results could not be committed anyway.
 async fn renew(ctx: &FlowContext, ttl: Duration) -> Ended {
     let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-    let mut last = tokio::time::Instant::now();
+    let mut good_until = Instant::now() + ttl;
     loop {
         tokio::time::sleep(ttl / 3).await;
-        match ctx.store.renew(&ctx.lease, ctx.now(), ttl_ms).await {
-            Ok(true) => last = tokio::time::Instant::now(),
-            Ok(false) => return Ended::Fenced,
+        let asked = Instant::now();
+        // A database that hangs must not make this node write on when another one may have taken over.
+        match tokio::time::timeout_at(good_until, ctx.store.renew(&ctx.lease, ctx.now(), ttl_ms)).await {
+            Ok(Ok(true)) => good_until = asked + ttl,
+            Ok(Ok(false)) | Err(_) => return Ended::Fenced,
             // One missed renewal is no reason to drop work; the commits are fenced by the epoch in any case.
-            Err(error) if last.elapsed() < ttl => tracing::warn!(%error, "the lease could not be renewed"),
-            Err(error) => return Ended::Store(error),
+            Ok(Err(error)) if Instant::now() < good_until => {
+                tracing::warn!(%error, "the lease could not be renewed");
+            }
+            Ok(Err(error)) => return Ended::Store(error),
         }
     }
 }

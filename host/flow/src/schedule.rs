@@ -32,16 +32,16 @@ impl Schedule {
     }
 
     /// The moment of the next read, given when the last one ended; `None`: not by itself. A flow that was never read is due
-    /// at once if it repeats by period, and at the next moment if it goes by cron.
-    pub(crate) fn next(&self, last_read_at: Option<i64>, now: i64) -> Option<i64> {
+    /// at once if it repeats by period, and at the first moment after `started` if it goes by cron.
+    pub(crate) fn next(&self, last_read_at: Option<i64>, started: i64, now: i64) -> Option<i64> {
         match self {
             Self::Never => None,
             Self::Every(period) => Some(last_read_at.map_or(now, |last| {
                 last.saturating_add(*period).min(now.saturating_add(*period))
             })),
             Self::Cron(cron) => {
-                // A moment that passed while nothing ran is caught up on once.
-                let from = chrono_utc(last_read_at.unwrap_or(now))?;
+                // A moment that passed while nothing ran is caught up on once; a clock that jumped back stalls nothing.
+                let from = chrono_utc(last_read_at.unwrap_or(started).min(now))?;
                 cron.find_next_occurrence(&from, false)
                     .ok()
                     .map(|moment| moment.timestamp_millis())
@@ -68,8 +68,8 @@ mod tests {
             ..Trigger::default()
         })
         .unwrap();
-        assert_eq!(every.next(None, 1_000), Some(1_000));
-        assert_eq!(every.next(Some(1_000), 2_000), Some(6_000));
+        assert_eq!(every.next(None, 0, 1_000), Some(1_000));
+        assert_eq!(every.next(Some(1_000), 0, 2_000), Some(6_000));
     }
 
     #[test]
@@ -79,7 +79,7 @@ mod tests {
             ..Trigger::default()
         })
         .unwrap();
-        assert_eq!(every.next(Some(9_000_000), 1_000), Some(6_000));
+        assert_eq!(every.next(Some(9_000_000), 0, 1_000), Some(6_000));
     }
 
     #[test]
@@ -89,11 +89,31 @@ mod tests {
             ..Trigger::default()
         })
         .unwrap();
-        assert_eq!(cron.next(None, MONDAY_NOON), Some(MONDAY_NOON + 30 * 60_000));
+        assert_eq!(
+            cron.next(None, MONDAY_NOON, MONDAY_NOON),
+            Some(MONDAY_NOON + 30 * 60_000)
+        );
         let days_later = MONDAY_NOON + 3 * 86_400_000;
         assert_eq!(
-            cron.next(Some(MONDAY_NOON), days_later),
+            cron.next(Some(MONDAY_NOON), days_later, days_later),
             Some(MONDAY_NOON + 30 * 60_000)
+        );
+    }
+
+    #[test]
+    fn a_cron_flow_that_was_never_read_becomes_due() {
+        let cron = Schedule::of(&Trigger {
+            cron: Some("30 12 * * *".to_owned()),
+            ..Trigger::default()
+        })
+        .unwrap();
+        let half_past = MONDAY_NOON + 30 * 60_000;
+        for later in [half_past, half_past + 1, half_past + 86_400_000] {
+            assert_eq!(cron.next(None, MONDAY_NOON, later), Some(half_past));
+        }
+        assert_eq!(
+            cron.next(Some(half_past + 9_000_000_000), MONDAY_NOON, MONDAY_NOON),
+            Some(half_past)
         );
     }
 
@@ -108,6 +128,6 @@ mod tests {
 
     #[test]
     fn by_hand_means_never_by_itself() {
-        assert_eq!(Schedule::of(&Trigger::default()).unwrap().next(None, 5), None);
+        assert_eq!(Schedule::of(&Trigger::default()).unwrap().next(None, 0, 5), None);
     }
 }

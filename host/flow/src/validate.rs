@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 use stecker_model::{ConnectionSpec, Digest, FlowSpec, Name, Setup, SpecError, StreamRef, api::Fault};
-use stecker_registry::Role;
+use stecker_registry::{Role, manifest::CredentialKind};
 use stecker_sandbox::Release;
 use stecker_store::{Store, StoreError};
 
@@ -42,6 +42,26 @@ struct Credential {
 struct Plugin {
     release: Release,
     description: Description,
+    /// The credentials that the connection has secrets for.
+    credentials: BTreeSet<Name>,
+}
+
+impl Plugin {
+    fn with_secrets(mut self, spec: &ConnectionSpec) -> Self {
+        self.credentials = spec.credentials.keys().cloned().collect();
+        self
+    }
+
+    /// A secret that the plugin checks signatures with, and that the connection does not have.
+    fn missing_signing_secret(&self) -> Option<&Name> {
+        let named = &self.release.inspection().manifest.credentials;
+        named
+            .iter()
+            .find(|(name, credential)| {
+                credential.kind == CredentialKind::HmacSecret && !self.credentials.contains(*name)
+            })
+            .map(|(name, _)| name)
+    }
 }
 
 struct Check<'a> {
@@ -150,7 +170,7 @@ impl Check<'_> {
             let reason = format!("the plugin names no such credential; it has: {}", list(&known));
             self.fault(at(&format!("credentials.{name}")), reason);
         }
-        Ok(Some(plugin))
+        Ok(Some(plugin.with_secrets(spec)))
     }
 
     async fn flow(
@@ -177,14 +197,9 @@ impl Check<'_> {
             connections,
         )
         .await?;
-        if spec.trigger.webhook
-            && let Some(Some(plugin)) = connections.get(&spec.source.connection)
-            && !plugin.release.has(Role::Webhook)
-        {
-            self.fault(
-                at("trigger.webhook"),
-                "the source's plugin takes no webhooks; leave it out",
-            );
+        if spec.trigger.webhook {
+            self.webhook(&at("trigger.webhook"), &spec.source.connection, connections)
+                .await?;
         }
         for (index, step) in spec.transforms.iter().enumerate() {
             let place = at(&format!("transform[{index}]"));
@@ -202,6 +217,41 @@ impl Check<'_> {
             }
             self.config(&format!("{place}.config"), &plugin.description, &step.config);
             self.transform_starts(&place, &plugin.release, &step.config).await;
+        }
+        Ok(())
+    }
+
+    /// The source's plugin takes webhooks, and can tell genuine ones from forged ones.
+    async fn webhook(
+        &mut self,
+        at: &str,
+        source: &Name,
+        connections: &BTreeMap<&Name, Option<Plugin>>,
+    ) -> Result<(), StoreError> {
+        let stored;
+        let plugin = match connections.get(source) {
+            Some(None) => return Ok(()),
+            Some(Some(plugin)) => plugin,
+            None => {
+                let Some(row) = self.store.connection(self.tenant, source).await? else {
+                    return Ok(());
+                };
+                let Some(plugin) = self.plugin(at, row.spec.plugin.digest.as_ref()).await? else {
+                    return Ok(());
+                };
+                stored = plugin.with_secrets(&row.spec);
+                &stored
+            }
+        };
+        let missing = plugin.missing_signing_secret().cloned();
+        if !plugin.release.has(Role::Webhook) {
+            self.fault(at, "the source's plugin takes no webhooks; leave it out");
+        } else if let Some(name) = missing {
+            let reason = format!(
+                "the plugin checks signatures with the secret `{name}`, which the connection does not have; add \
+                 [connection.credentials.{name}] to connection {source}"
+            );
+            self.fault(at, reason);
         }
         Ok(())
     }
@@ -291,7 +341,11 @@ impl Check<'_> {
             }
         };
         match serde_json::from_value(described) {
-            Ok(description) => Ok(Some(Plugin { release, description })),
+            Ok(description) => Ok(Some(Plugin {
+                release,
+                description,
+                credentials: BTreeSet::new(),
+            })),
             Err(error) => {
                 self.fault(
                     at,

@@ -49,7 +49,7 @@ pub(crate) async fn settle(
     let bound = match sessions.connection(tenant, connection).await {
         Ok(bound) => bound,
         Err(FlowError::Store(error)) => return Err(error.into()),
-        Err(error) => return Ok(kept_for_later(tenant, connection, &error.to_string())),
+        Err(error) => return Ok(kept_for_later(tenant, connection, &error)),
     };
     let received = match bound.session.receive(request).await.result {
         Ok(received) => received,
@@ -66,7 +66,7 @@ pub(crate) async fn settle(
                 flows: Vec::new(),
             });
         }
-        Err(error) => return Ok(kept_for_later(tenant, connection, &error.to_string())),
+        Err(error) => return Ok(kept_for_later(tenant, connection, &error.into())),
     };
     let Received {
         verdict,
@@ -105,11 +105,20 @@ pub(crate) async fn settle(
     })
 }
 
-/// The call is safe, only not understood yet: the system need not send it again.
-fn kept_for_later(tenant: &Name, connection: &Name, error: &str) -> Handled {
-    tracing::warn!(%tenant, %connection, error, "a webhook was stored, but its connector failed; it is tried again");
+/// The call is safe, only not understood yet. If the connector failed, the system need not send it again. If it could not even be told
+/// whether the call is genuine, because the operator has something to mend, nobody is told that it was taken.
+fn kept_for_later(tenant: &Name, connection: &Name, error: &FlowError) -> Handled {
+    tracing::warn!(%tenant, %connection, %error, "a webhook was stored, but its connector failed; it is tried again");
+    let taken = !matches!(
+        error,
+        FlowError::Load(_)
+            | FlowError::Call {
+                code: ErrorCode::Config | ErrorCode::Auth | ErrorCode::Denied,
+                ..
+            }
+    );
     Handled {
-        reply: plain(202),
+        reply: plain(if taken { 202 } else { 503 }),
         flows: Vec::new(),
     }
 }

@@ -104,11 +104,18 @@ impl Store {
     }
 
     /// After a lease was taken: records that the holder before was sending may or may not have arrived, so that they have to
-    /// be looked up. Returns how many there are. The attempts stay without an end until the lookup tells it.
+    /// be looked up, from `look_at` on: what was cut off may still be on its way. Returns how many there are. The attempts stay
+    /// without an end until the lookup tells it.
     ///
     /// # Errors
     /// The lease is not the current one, or the database fails.
-    pub async fn recover(&self, lease: &Lease, flow: &Name, now: i64) -> Result<u64, StoreError> {
+    pub async fn recover(
+        &self,
+        lease: &Lease,
+        flow: &Name,
+        now: i64,
+        look_at: i64,
+    ) -> Result<u64, StoreError> {
         let tenant = &lease.tenant;
         let mut tx = self.begin_fenced(lease).await?;
         let reason = Reason {
@@ -129,7 +136,7 @@ impl Store {
         for piece in pieces(&found) {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push("UPDATE records SET state = 'unknown', next_attempt_at = ")
-                .bind(now)
+                .bind(look_at)
                 .push(", updated_at = ")
                 .bind(now)
                 .push(", reason_code = ")
@@ -140,7 +147,7 @@ impl Store {
             sql.query()?.execute(&mut *tx).await?;
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push("UPDATE queue SET state = 'unknown', next_attempt_at = ")
-                .bind(now)
+                .bind(look_at)
                 .push(OF_QUEUE);
             sql.query()?.execute(&mut *tx).await?;
         }

@@ -40,13 +40,13 @@ pub(crate) struct Demo {
     #[arg(long)]
     real: bool,
     /// How many orders the simulated shop opens with
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, conflicts_with = "real", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     orders: u32,
     /// Decides data and faults of the simulated systems
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, conflicts_with = "real", default_value_t = 7)]
     seed: u64,
     /// Let the simulated systems work without a fault
-    #[arg(long)]
+    #[arg(long, conflicts_with = "real")]
     no_faults: bool,
 }
 

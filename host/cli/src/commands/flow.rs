@@ -20,6 +20,8 @@ use crate::{
 const ASK: Duration = Duration::from_millis(200);
 /// Answers without any change, after which what still waits is taken to wait for a decision.
 const STILL: u32 = 15;
+/// Failed reads in a row, after which whoever waits hears of it. The server goes on trying.
+const FAILURES: u32 = 5;
 
 pub(crate) async fn flow(globals: &Globals, output: Output, command: Flow) -> Result<()> {
     let target = Target::find(globals, output, "stecker flow").await?;
@@ -78,10 +80,9 @@ async fn run(
     drop(progress);
     let after = after?;
     output.answer(&after, |page| show(page, &after))?;
-    if after.last_error.is_some() {
-        Err(Failure::Told)
-    } else {
-        Ok(())
+    match &after.last_error {
+        Some(error) => Err(unreadable(name, &after, &error.message).into()),
+        None => Ok(()),
     }
 }
 
@@ -119,12 +120,16 @@ async fn there(
     let waiting = async {
         let mut last = before.clone();
         let mut still = 0;
+        let mut failures = 0;
         loop {
             tokio::time::sleep(ASK).await;
             let now = client.flow(name).await?;
             progress.say(&account(&now));
             still = if now == last { still + 1 } else { 0 };
-            if let Some(problem) = stuck(name, &before, &now) {
+            if now.last_error.is_some() && now.last_error != last.last_error {
+                failures += 1;
+            }
+            if let Some(problem) = stuck(name, &before, &now, failures) {
                 return Err(problem);
             }
             if now.reads_completed > before.reads_completed && is_over(&now, still) {
@@ -153,7 +158,7 @@ fn unfinished(name: &Name, why: &str) -> Problem {
 }
 
 /// Nothing moves, and nothing will by itself.
-fn stuck(name: &Name, before: &FlowStatus, now: &FlowStatus) -> Option<Problem> {
+fn stuck(name: &Name, before: &FlowStatus, now: &FlowStatus, failures: u32) -> Option<Problem> {
     if let Some(pause) = &now.paused {
         return Some(unfinished(
             name,
@@ -163,16 +168,14 @@ fn stuck(name: &Name, before: &FlowStatus, now: &FlowStatus) -> Option<Problem> 
     let error = now.last_error.as_ref()?;
     let passes = stecker_model::ErrorCode::parse(&error.code).passes_by_itself();
     let is_new = before.last_error.as_ref() != Some(error);
-    (is_new && !passes).then(|| {
-        failed(
-            "read-failed",
-            format!("{name} cannot be read ({}): {}", error.code, error.message),
-        )
-        .with_hint(format!(
-            "`stecker connection check {}` tries the source",
-            now.spec.source.connection
-        ))
-    })
+    (is_new && (!passes || failures >= FAILURES)).then(|| unreadable(name, now, &error.message))
+}
+
+fn unreadable(name: &Name, status: &FlowStatus, why: &str) -> Problem {
+    failed("read-failed", format!("{name} cannot be read: {why}")).with_hint(format!(
+        "`stecker connection check {}` tries the source",
+        status.spec.source.connection
+    ))
 }
 
 /// Nothing is open, or only what waits behind a quarantined record of the same key.

@@ -128,8 +128,14 @@ async fn what_was_being_sent_is_unknown_after_a_take_over(world: World) {
     world.settle(&old, 3, delivered()).await.unwrap();
     let new = world.take_over("node-2", START).await;
     let now = START + 70_000;
-    assert_eq!(world.store.recover(&new, &name("first"), now).await.unwrap(), 1);
-    assert_eq!(world.store.recover(&new, &name("first"), now).await.unwrap(), 0);
+    assert_eq!(
+        world.store.recover(&new, &name("first"), now, now).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        world.store.recover(&new, &name("first"), now, now).await.unwrap(),
+        0
+    );
     let due = world.due(now).await;
     let found: Vec<_> = due
         .iter()

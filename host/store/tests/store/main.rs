@@ -10,7 +10,6 @@
 mod applying;
 mod contending;
 mod delivering;
-mod growing;
 mod guests;
 mod opening;
 mod quarantine;

@@ -135,7 +135,10 @@ impl Life {
                     .iter()
                     .filter(|record| record.state == RecordState::Sending)
                     .count();
-                let found = store.recover(&self.lease, &first, self.now).await.unwrap();
+                let found = store
+                    .recover(&self.lease, &first, self.now, self.now)
+                    .await
+                    .unwrap();
                 assert_eq!(found, sending as u64);
             }
             Step::Retry => {

@@ -65,7 +65,9 @@ async fn a_stale_epoch_writes_nothing(world: World) {
     ));
     assert!(fenced(world.begin(&old, &[1]).await));
     assert!(fenced(world.settle(&old, 1, crate::world::delivered()).await));
-    assert!(fenced(world.store.recover(&old, &first, START).await.map(drop)));
+    assert!(fenced(
+        world.store.recover(&old, &first, START, START).await.map(drop)
+    ));
     assert!(fenced(
         world.store.mark_acknowledged(&old, &first, "orders", "c1").await
     ));
