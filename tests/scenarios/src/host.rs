@@ -148,7 +148,7 @@ impl Host {
     ///
     /// # Errors
     /// It does not end in time, or not with status 0.
-    pub async fn stop(mut self) -> Result<()> {
+    pub async fn terminate(&mut self) -> Result<()> {
         let told = Command::new("kill")
             .args(["-TERM", &self.child.id().to_string()])
             .status()?;
@@ -170,6 +170,14 @@ impl Host {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// As [`Host::terminate`], for good.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn stop(mut self) -> Result<()> {
+        self.terminate().await
     }
 
     /// Runs a `stecker` command against this host; its standard output.

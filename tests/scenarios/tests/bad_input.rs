@@ -56,6 +56,8 @@ impl Bench {
         let output = Command::new(&self.artifacts.stecker)
             .args(arguments)
             .env("STECKER_DATA", self.path("data"))
+            .env("SHOP_KEY", "generated-for-this-test")
+            .env("SHOP_SECRET", "generated-for-this-test")
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -250,11 +252,87 @@ fn a_system_that_cannot_be_reached_is_a_failed_probe() {
     assert!(!checked.ok, "a failed probe is a failed check");
     let report: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
     assert_eq!(report["ok"], false);
-    let told = checked.out;
     assert!(
-        told.contains("SHOP_KEY") || told.contains("127.0.0.1:9"),
-        "{told}"
+        checked.out.contains("127.0.0.1:9") && checked.out.contains("hint"),
+        "{}",
+        checked.out
     );
+}
+
+#[test]
+fn a_run_whose_source_cannot_be_reached_ends_and_says_what_to_do() {
+    let Some(bench) = Bench::new() else { return };
+    let shop = connection(
+        &display(&bench.artifacts.plugin("demo-shop").unwrap()),
+        good_config(),
+    );
+    let file = bench.path("setup.toml");
+    let quick = "retry = { base = \"1ms\", cap = \"5ms\" }";
+    fs::write(&file, format!("{shop}{}{quick}", flow("orders", ""))).unwrap();
+    let applied = bench.stecker(&["apply", "-f", file.to_str().unwrap()]);
+    assert!(applied.ok, "{}", applied.err);
+    let ran = bench.stecker(&["flow", "run", "orders"]);
+    assert!(!ran.ok, "{}", ran.out);
+    for word in ["127.0.0.1:9", "cannot be read", "stecker connection check shop"] {
+        assert!(ran.err.contains(word), "`{word}` is not said:\n{}", ran.err);
+    }
+}
+
+#[test]
+fn a_webhook_flow_without_the_signing_secret_is_refused() {
+    let Some(bench) = Bench::new() else { return };
+    let shop = connection(
+        &display(&bench.artifacts.plugin("demo-shop").unwrap()),
+        good_config(),
+    );
+    let deaf = shop
+        .lines()
+        .filter(|line| !line.starts_with("credentials.webhook"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let setup = format!("{deaf}\n{}trigger = {{ webhook = true }}", flow("orders", ""));
+    bench.refused(&setup, &["webhook", "[connection.credentials.webhook]"]);
+}
+
+/// The disk is a real one that is really full: a small file system of its own, in a namespace of its own.
+#[test]
+fn a_full_disk_is_named_and_leaves_nothing_half_written() {
+    let Some(bench) = Bench::new() else { return };
+    let jq = display(&bench.artifacts.plugin("jq").unwrap());
+    let data = bench.path("data");
+    fs::create_dir_all(&data).unwrap();
+    let script = r#"
+        mount -t tmpfs -o size=2m tmpfs "$STECKER_DATA" || exit 77
+        "$STECKER" release add "$JQ" && exit 1
+        "$STECKER" release list --json || exit 2
+        "$STECKER" doctor >/dev/null 2>&1
+        exit 0
+    "#;
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .env("STECKER", &bench.artifacts.stecker)
+        .env("STECKER_DATA", &data)
+        .env("JQ", jq)
+        .stdin(Stdio::null())
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(77) => output,
+        _ => {
+            eprintln!("skipped: this machine lets nobody mount a small file system (unshare --user --mount)");
+            return;
+        }
+    };
+    let (out, err) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    assert!(
+        err.contains("full") || err.contains("no room") || err.contains("No space"),
+        "{err}"
+    );
+    assert!(!err.contains("panicked"), "{err}");
+    assert_eq!(out.trim(), "[]", "half a release was kept: {out}{err}");
 }
 
 #[test]
