@@ -44,6 +44,27 @@ impl Artifacts {
         Ok(Self { stecker, plugins })
     }
 
+    /// For a test: `None`, after it said so, where nothing is built and nobody said that it is.
+    ///
+    /// # Panics
+    /// `STECKER_BIN` says that things are built, and they are not.
+    #[must_use]
+    #[expect(
+        clippy::panic,
+        clippy::print_stderr,
+        reason = "a test that fails says where; one that is skipped says why"
+    )]
+    pub fn or_skip() -> Option<Self> {
+        match Self::locate() {
+            Ok(artifacts) => Some(artifacts),
+            Err(error) if env::var_os("STECKER_BIN").is_some() => panic!("{error:#}"),
+            Err(error) => {
+                eprintln!("skipped: {error:#}, or run `cargo xtask test`");
+                None
+            }
+        }
+    }
+
     /// The component of a first-party plugin, such as `demo-shop`.
     ///
     /// # Errors

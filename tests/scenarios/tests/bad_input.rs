@@ -18,17 +18,6 @@ use std::{
 use stecker_scenarios::Artifacts;
 use tempfile::TempDir;
 
-fn artifacts() -> Option<Artifacts> {
-    match Artifacts::locate() {
-        Ok(artifacts) => Some(artifacts),
-        Err(error) if std::env::var_os("STECKER_BIN").is_some() => panic!("{error:#}"),
-        Err(error) => {
-            eprintln!("skipped: {error:#}, or run `cargo xtask test`");
-            None
-        }
-    }
-}
-
 struct Bench {
     artifacts: Artifacts,
     folder: TempDir,
@@ -43,7 +32,7 @@ struct Answer {
 impl Bench {
     fn new() -> Option<Self> {
         Some(Self {
-            artifacts: artifacts()?,
+            artifacts: Artifacts::or_skip()?,
             folder: tempfile::tempdir().unwrap(),
         })
     }

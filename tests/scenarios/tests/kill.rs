@@ -19,17 +19,6 @@ const ORDERS: usize = 400;
 /// No run takes anywhere near this; a test that hangs is a test that tells nothing.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-fn artifacts() -> Option<Artifacts> {
-    match Artifacts::locate() {
-        Ok(artifacts) => Some(artifacts),
-        Err(error) if std::env::var_os("STECKER_BIN").is_some() => panic!("{error:#}"),
-        Err(error) => {
-            eprintln!("skipped: {error:#}, or run `cargo xtask test`");
-            None
-        }
-    }
-}
-
 async fn wait_until_right(host: &Host, job: &Job, systems: &Running, begun: Instant) -> JobAccount {
     loop {
         let progress = job.progress(host).await.unwrap();
@@ -43,7 +32,9 @@ async fn wait_until_right(host: &Host, job: &Job, systems: &Running, begun: Inst
 }
 
 async fn killed_again_and_again(database: Option<String>) {
-    let Some(artifacts) = artifacts() else { return };
+    let Some(artifacts) = Artifacts::or_skip() else {
+        return;
+    };
     let seed = std::env::var("STECKER_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())

@@ -26,14 +26,7 @@ struct Scene {
 
 impl Scene {
     async fn set_up(orders: usize, faults: Faults, on_postgres: bool) -> Option<Self> {
-        let artifacts = match Artifacts::locate() {
-            Ok(artifacts) => artifacts,
-            Err(error) if std::env::var_os("STECKER_BIN").is_some() => panic!("{error:#}"),
-            Err(error) => {
-                eprintln!("skipped: {error:#}, or run `cargo xtask test`");
-                return None;
-            }
-        };
+        let artifacts = Artifacts::or_skip()?;
         let server = if on_postgres {
             if std::env::var_os("STECKER_TEST_POSTGRES").is_none() {
                 eprintln!("skipped: STECKER_TEST_POSTGRES is not set; `cargo xtask test` sets it");

@@ -13,13 +13,8 @@ use stecker_scenarios::Artifacts;
 
 #[test]
 fn the_setup_on_the_first_page_can_be_planned() {
-    let artifacts = match Artifacts::locate() {
-        Ok(artifacts) => artifacts,
-        Err(error) if std::env::var_os("STECKER_BIN").is_some() => panic!("{error:#}"),
-        Err(error) => {
-            eprintln!("skipped: {error:#}, or run `cargo xtask test`");
-            return;
-        }
+    let Some(artifacts) = Artifacts::or_skip() else {
+        return;
     };
     let readme = include_str!("../../../README.md");
     let setup = readme

@@ -23,14 +23,7 @@ struct Scene {
 impl Scene {
     /// A shop without orders, whose orders come by webhooks alone.
     async fn set_up(faults: Faults) -> Option<Self> {
-        let artifacts = match Artifacts::locate() {
-            Ok(artifacts) => artifacts,
-            Err(error) if std::env::var_os("STECKER_BIN").is_some() => panic!("{error:#}"),
-            Err(error) => {
-                eprintln!("skipped: {error:#}, or run `cargo xtask test`");
-                return None;
-            }
-        };
+        let artifacts = Artifacts::or_skip()?;
         let systems = Simulators::start(Config {
             orders: 0,
             faults,
