@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stecker_model::{ErrorCode, Page, ReadRequest, RecordState, api::FlowError as ReadFailure};
+use stecker_sandbox::CallError;
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
 use crate::{FlowError, backoff, context::FlowContext, schedule::Schedule};
@@ -154,14 +155,18 @@ async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Resul
     };
     let called = source.session.read(request).await;
     let page = called.result.map_err(|error| {
-        let retry_after_ms = match &error {
-            stecker_sandbox::CallError::Plugin(error) => error.retry_after_ms,
-            _ => None,
-        };
-        ReadError::Failed {
-            code: error.code(),
-            message: error.to_string(),
-            retry_after_ms,
+        let code = error.code();
+        match error {
+            CallError::Plugin(error) => ReadError::Failed {
+                code,
+                message: error.message,
+                retry_after_ms: error.retry_after_ms,
+            },
+            other => ReadError::Failed {
+                code,
+                message: other.to_string(),
+                retry_after_ms: None,
+            },
         }
     })?;
     check_progress(&page, cursor.as_deref())?;
