@@ -112,6 +112,8 @@ pub(crate) fn bind_connection(
         config: spec.config.to_string(),
         grants: spec.grants.clone(),
         limits: spec.limits,
+        tenant_limits: stecker_model::TenantLimits::default(),
+        instances: spec.instances,
         credentials: Arc::new(supply::SpecCredentials {
             credentials: spec.credentials.clone(),
         }),
@@ -136,6 +138,8 @@ fn bind_transform(
             config: config.to_string(),
             grants: Grants::default(),
             limits: Limits::default(),
+            tenant_limits: stecker_model::TenantLimits::default(),
+            instances: stecker_model::Instances::Fresh,
             credentials: Arc::new(NoCredentials),
             storage: Arc::new(NoStorage),
             observer: Arc::new(supply::ConnectionLog {

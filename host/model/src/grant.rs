@@ -29,6 +29,28 @@ pub struct HttpGrant {
     /// Upper-case methods; empty: all of GET, HEAD, POST, PUT, PATCH, DELETE.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
+    /// Path prefixes, each beginning with a slash: `/admin/api` allows `/admin/api` and everything below `/admin/api/`, not
+    /// `/admin/apis`. Empty: every path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// IP addresses and CIDR ranges that the host may resolve to although they are not public (private, loopback, link-local and
+    /// the like), on the port of this grant. Empty: only public addresses. A host that is itself written as an address, or is
+    /// `localhost`, with a port, needs no entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+}
+
+impl Default for HttpGrant {
+    /// No host yet; https, the usual methods, every path, public addresses only.
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            schemes: https_only(),
+            methods: Vec::new(),
+            paths: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
 }
 
 fn https_only() -> Vec<String> {

@@ -12,6 +12,7 @@ mod name;
 mod plugin;
 mod record;
 mod spec;
+mod tenant;
 
 pub use duration::Period;
 pub use error::{ErrorCode, PluginError};
@@ -23,6 +24,7 @@ pub use record::{
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
 };
 pub use spec::{
-    ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, Limits, OnQuarantine, PluginRef, RetryPolicy,
-    SecretRef, Setup, SpecError, StreamRef, TransformSpec, Trigger,
+    ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
+    PluginRef, RetryPolicy, SecretRef, Setup, SpecError, StreamRef, TransformSpec, Trigger,
 };
+pub use tenant::TenantLimits;

@@ -52,6 +52,8 @@ pub struct CallUsage {
     pub http_requests: u32,
     /// Bytes received in bodies, after decompression.
     pub http_bytes_in: u64,
+    /// Microseconds that a thread was busy with the call: guest code and what the host did for it, without waiting.
+    pub cpu_us: u64,
 }
 
 impl CallUsage {
@@ -59,6 +61,7 @@ impl CallUsage {
     pub fn add(&mut self, other: &Self) {
         self.wall_us += other.wall_us;
         self.epoch_ticks += other.epoch_ticks;
+        self.cpu_us += other.cpu_us;
         self.peak_memory = self.peak_memory.max(other.peak_memory);
         self.http_requests += other.http_requests;
         self.http_bytes_in += other.http_bytes_in;

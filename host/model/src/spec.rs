@@ -66,6 +66,27 @@ pub struct ConnectionSpec {
     /// Bounds of a single call.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether an instance serves one call or several.
+    #[serde(default, skip_serializing_if = "Instances::is_fresh")]
+    pub instances: Instances,
+}
+
+/// Whether an instance of the plugin serves one call or several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instances {
+    /// Every call gets a new one: nothing that a call leaves behind reaches the next.
+    #[default]
+    Fresh,
+    /// One is kept for the next call of the same connection, for plugins that are slow to start. It is thrown away after any failure,
+    /// and never shared between connections.
+    Warm,
+}
+
+impl Instances {
+    fn is_fresh(&self) -> bool {
+        *self == Self::Fresh
+    }
 }
 
 fn empty_object() -> serde_json::Value {
@@ -101,6 +122,8 @@ pub struct Limits {
     pub memory_mib: u32,
     /// Until the call is interrupted.
     pub deadline: Period,
+    /// Bounds of what goes over the network.
+    pub http: HttpLimits,
 }
 
 impl Default for Limits {
@@ -108,6 +131,37 @@ impl Default for Limits {
         Self {
             memory_mib: 64,
             deadline: Period::from_secs(60),
+            http: HttpLimits::default(),
+        }
+    }
+}
+
+/// Bounds of a connection's requests, over all of its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct HttpLimits {
+    /// Requests at the same time, 1 to 1,024; more wait their turn within the call's deadline.
+    pub in_flight: u32,
+    /// Requests a second, 1 to 10,000, as a token bucket that holds one second's worth; more wait their turn within the call's
+    /// deadline.
+    pub per_second: u32,
+    /// Bytes of requests and responses together (bodies and headers, as they cross the network) from midnight to midnight UTC. What is over is
+    /// refused until the next day.
+    pub bytes_per_day: u64,
+    /// Bytes of one request's body.
+    pub request_bytes: u64,
+    /// Bytes of one response's body after decompression; never more than the plugin's memory.
+    pub response_bytes: u64,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            in_flight: 16,
+            per_second: 100,
+            bytes_per_day: 20 << 30,
+            request_bytes: 32 << 20,
+            response_bytes: 32 << 20,
         }
     }
 }

@@ -34,7 +34,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         limits: Limits {
             memory_mib: 32,
             deadline: Period::from_secs(5),
+            ..Limits::default()
         },
+        tenant_limits: stecker_model::TenantLimits::default(),
+        instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
         observer: Arc::new(TracingObserver),

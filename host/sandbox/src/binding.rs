@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use serde::Serialize;
-use stecker_model::{Grants, Limits, Name};
+use stecker_model::{Grants, Instances, Limits, Name, TenantLimits};
 use zeroize::Zeroizing;
 
 /// Everything about one connection (or one use of a transform) that calls need.
@@ -20,6 +20,10 @@ pub struct Binding {
     pub grants: Grants,
     /// Bounds of each call. The manifest's wishes count where they are lower.
     pub limits: Limits,
+    /// What the tenant may have in all, over all of its connections.
+    pub tenant_limits: TenantLimits,
+    /// Whether an instance serves one call or several.
+    pub instances: Instances,
     /// The secrets behind the credentials that the manifest names.
     pub credentials: Arc<dyn Credentials>,
     /// This connection's key/value store.

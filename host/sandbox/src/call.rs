@@ -131,6 +131,7 @@ impl Meter {
             peak_memory: self.memory.peak(),
             http_requests: self.http_requests.load(Ordering::Relaxed),
             http_bytes_in: self.http_bytes_in.load(Ordering::Relaxed),
+            cpu_us: 0,
         }
     }
 }

@@ -126,6 +126,8 @@ fn nobody() -> Binding {
         config: "{}".to_owned(),
         grants: stecker_model::Grants::default(),
         limits: Limits::default(),
+        tenant_limits: stecker_model::TenantLimits::default(),
+        instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
         observer: Arc::new(TracingObserver),

@@ -128,6 +128,7 @@ impl Capabilities {
                             .iter()
                             .map(|method| method.as_str().to_owned())
                             .collect(),
+                        ..HttpGrant::default()
                     });
                 }
             }

@@ -414,6 +414,8 @@ async fn bound(
             config: config.to_string(),
             grants,
             limits: Limits::default(),
+            tenant_limits: stecker_model::TenantLimits::default(),
+            instances: stecker_model::Instances::Fresh,
             credentials: Arc::new(Known(secrets)),
             storage: Arc::new(InMemory::default()),
             observer: Arc::new(TracingObserver),

@@ -5,6 +5,7 @@ fn grant(host: &str, schemes: &[&str], methods: &[&str]) -> HttpGrant {
         host: host.to_owned(),
         schemes: schemes.iter().map(|s| (*s).to_owned()).collect(),
         methods: methods.iter().map(|s| (*s).to_owned()).collect(),
+        ..HttpGrant::default()
     }
 }
 

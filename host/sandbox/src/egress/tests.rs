@@ -84,11 +84,14 @@ fn egress(address: &str, granted: bool) -> Egress {
                     host: address.to_owned(),
                     schemes: vec!["http".to_owned()],
                     methods: Vec::new(),
+                    ..HttpGrant::default()
                 })
                 .into_iter()
                 .collect(),
             storage: None,
         },
+        tenant_limits: stecker_model::TenantLimits::default(),
+        instances: stecker_model::Instances::Fresh,
         limits: Limits::default(),
         credentials: Arc::new(Secrets::new()),
         storage: Arc::new(NoStorage),

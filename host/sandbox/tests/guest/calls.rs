@@ -490,6 +490,7 @@ async fn a_guest_reaches_what_was_granted_and_nothing_else() {
             host: address.clone(),
             schemes: vec!["http".to_owned()],
             methods: vec!["GET".to_owned()],
+            ..HttpGrant::default()
         }],
         storage: None,
     };

@@ -114,6 +114,7 @@ async fn what_cannot_be_bound() {
         host: "https://acme.example".to_owned(),
         schemes: vec!["https".to_owned()],
         methods: Vec::new(),
+        ..stecker_model::HttpGrant::default()
     });
     assert!(matches!(release.bind(bad), Err(BindError::Grant { .. })));
 }

@@ -137,7 +137,10 @@ pub(crate) fn binding() -> Binding {
         limits: Limits {
             memory_mib: 4,
             deadline: Period::from_secs(30),
+            ..Limits::default()
         },
+        tenant_limits: stecker_model::TenantLimits::default(),
+        instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
         observer: Arc::new(Recorder::default()),
