@@ -13,10 +13,11 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use stecker_model::{CallUsage, PluginError};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     binding::Binding,
-    capability::{log::LogSink, wasi},
+    capability::{log::LogSink, wasi, wasi_http::WasiHttp},
     contract::v1_0,
     egress::Egress,
     engine::MAX_MEMORY,
@@ -137,6 +138,7 @@ impl Meter {
 }
 
 /// What host functions see of the call that they serve.
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) bound: Arc<Bound>,
     pub(crate) meter: Arc<Meter>,
@@ -151,6 +153,8 @@ pub(crate) struct CallState {
     pub(crate) caller: Caller,
     memory: MemoryLimiter,
     wasi: WasiCtx,
+    /// Of this call only, and made at its first use. Before the table, so that it is dropped first.
+    wasi_http: Option<WasiHttp>,
     table: ResourceTable,
 }
 
@@ -167,6 +171,14 @@ impl WasiView for CallState {
             ctx: &mut self.wasi,
             table: &mut self.table,
         }
+    }
+}
+
+impl WasiHttpView for CallState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.wasi_http
+            .get_or_insert_with(|| WasiHttp::new(self.caller.clone()))
+            .view(&mut self.table)
     }
 }
 
@@ -209,7 +221,8 @@ pub(crate) async fn run<T: Send>(
             deadline: started + limit,
         },
         memory: MemoryLimiter::new(bound.memory_limit, Arc::clone(&meter.memory)),
-        wasi: wasi::context(&log),
+        wasi: wasi::context(&log, started),
+        wasi_http: None,
         table: {
             let mut table = ResourceTable::new();
             table.set_max_capacity(MAX_RESOURCES);

@@ -18,6 +18,7 @@ use wasmtime::{
 use crate::{
     aot::AotCache,
     call::CallState,
+    capability,
     contract::v1_0,
     engine::SandboxOptions,
     error::{LoadError, SandboxError},
@@ -71,7 +72,8 @@ impl Sandbox {
         } = options;
         let mut linker = Linker::new(&engine);
         v1_0::add_to_linker(&mut linker)
-            .and_then(|()| crate::capability::wasi::add_to_linker(&mut linker))
+            .and_then(|()| capability::wasi::add_to_linker(&mut linker))
+            .and_then(|()| capability::wasi_http::add_to_linker(&mut linker))
             .map_err(|error| SandboxError::Engine {
                 instances: max_instances,
                 message: format!("{error:#}"),
@@ -150,18 +152,10 @@ fn prepare(sandbox: &Arc<SandboxInner>, bytes: &[u8]) -> Result<ReleaseInner, Lo
     let fits_not = |error: &wasmtime::Error| LoadError::Link {
         message: format!("{error:#}"),
     };
-    let pre = match sandbox.linker.instantiate_pre(&component) {
-        Ok(pre) => pre,
-        // Toolchains of other languages import wasi:http even for plugins that never use it. Such a plugin loads; using it is a trap.
-        Err(_) if crate::capability::wasi::imports_unlinked(&inspection.imports) => {
-            let mut linker = sandbox.linker.clone();
-            linker
-                .define_unknown_imports_as_traps(&component)
-                .and_then(|()| linker.instantiate_pre(&component))
-                .map_err(|error| fits_not(&error))?
-        }
-        Err(error) => return Err(fits_not(&error)),
-    };
+    let pre = sandbox
+        .linker
+        .instantiate_pre(&component)
+        .map_err(|error| fits_not(&error))?;
     let guest = v1_0::Guest::new(pre, &inspection.roles).map_err(|error| fits_not(&error))?;
     Ok(ReleaseInner::new(
         Arc::clone(sandbox),

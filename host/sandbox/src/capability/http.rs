@@ -41,7 +41,8 @@ pub(crate) async fn send_many(
         .await
 }
 
-async fn send_within(
+/// Within the room that the caller has for answers.
+pub(super) async fn send_within(
     caller: &Caller,
     request: HttpRequest,
     budget: &ResponseBudget,

@@ -7,3 +7,4 @@ pub(crate) mod log;
 pub(crate) mod random;
 pub(crate) mod storage;
 pub(crate) mod wasi;
+pub(crate) mod wasi_http;

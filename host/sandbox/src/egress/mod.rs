@@ -15,7 +15,10 @@ mod policy;
 mod scrub;
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -93,6 +96,8 @@ fn maybe_sent(code: ErrorCode, message: impl Into<String>) -> PluginError {
 pub(crate) struct ResponseBudget {
     left: AtomicUsize,
     max: usize,
+    /// What is taken here is taken there as well, until this one is dropped.
+    of: Option<Arc<Self>>,
 }
 
 impl ResponseBudget {
@@ -105,15 +110,39 @@ impl ResponseBudget {
         Self {
             left: AtomicUsize::new(max),
             max,
+            of: None,
         }
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    /// Whatever is left of another one; dropping this gives it back.
+    pub(crate) fn within(whole: Arc<Self>) -> Self {
+        Self {
+            left: AtomicUsize::new(whole.max),
+            max: whole.max,
+            of: Some(whole),
+        }
+    }
+
+    pub(crate) fn take(&self, bytes: usize) -> bool {
+        if let Some(whole) = &self.of
+            && !whole.take(bytes)
+        {
+            return false;
+        }
         self.left
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(bytes)
             })
             .is_ok()
+    }
+}
+
+impl Drop for ResponseBudget {
+    fn drop(&mut self) {
+        if let Some(whole) = &self.of {
+            let taken = self.max.saturating_sub(self.left.load(Ordering::Relaxed));
+            whole.left.fetch_add(taken, Ordering::Relaxed);
+        }
     }
 }
 

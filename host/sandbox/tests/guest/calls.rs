@@ -560,24 +560,3 @@ async fn what_a_guest_prints_goes_into_the_log() {
         .collect();
     assert_eq!(lines, ["panicked at src/lib.rs", "note: run with"]);
 }
-
-/// Some toolchains import `wasi:http` into every component. It loads, and only its use is an error.
-#[tokio::test]
-async fn a_plugin_that_could_use_wasi_http() {
-    let wasi = "package wasi:http@0.2.0 { interface outgoing-handler { handle: func(); } }";
-    let world = "import wasi:http/outgoing-handler@0.2.0; export stecker:plugin/meta@1.0.0; export stecker:plugin/transform@1.0.0;";
-    let import = "(import \"wasi:http/outgoing-handler@0.2.0\" \"handle\" (func $handle))\n;; imports end\n";
-    // Uses it only if there is more than one record.
-    let code = apply(&format!(
-        "(if (i32.gt_u (local.get $len) (i32.const 1)) (then (call $handle))) {} (i32.const 2048)",
-        answer(1, 1040, 5)
-    ));
-    let session = session(component(world, wasi, &format!("{import}{code}"), MANIFEST)).await;
-    assert!(session.apply(vec![record()]).await.result.is_ok());
-    let error = session.apply(vec![record(), record()]).await.result.unwrap_err();
-    assert!(matches!(error, CallError::Trap { .. }), "{error}");
-    assert!(
-        error.to_string().contains("wasi:http/outgoing-handler"),
-        "{error}"
-    );
-}
