@@ -1,0 +1,80 @@
+//! Does what it is told and tells what came of it, so that a scenario of the denial suite is a list of steps and no program of its own.
+//!
+//! The configuration is `{"via": "stecker" | "wasi", "steps": [STEP…]}`; the steps are in [`step`]. `connection.check` runs them in their
+//! order and returns a probe for each: `name` counts from 1, `ok` is whether it worked, `message` is the result cut to 2,000 characters
+//! (`STATUS BODY` of a response, `CODE: MESSAGE` of an error), `hint` is JSON with what else there is to tell.
+
+mod run;
+mod step;
+mod tell;
+mod via_stecker;
+mod via_wasi;
+
+use serde::Deserialize;
+
+mod bindings {
+    #![allow(clippy::all, reason = "generated")]
+    wit_bindgen::generate!({
+        path: ["../../../../wit/1.0.0", "wit"],
+        world: "stecker:denials/probe",
+        generate_all,
+    });
+}
+
+use bindings::{
+    exports::stecker::plugin::{connection, meta, transform},
+    stecker::plugin::types,
+};
+
+/// Other keys are let through: a manifest may take the hosts that it asks for from them.
+#[derive(Deserialize)]
+struct Script {
+    #[serde(default)]
+    via: run::Via,
+    #[serde(default)]
+    steps: Vec<step::Step>,
+}
+
+struct Probe;
+
+impl meta::Guest for Probe {
+    fn describe() -> String {
+        r#"{"title":"Probe","config":{"type":"object"}}"#.to_owned()
+    }
+}
+
+impl connection::Guest for Probe {
+    fn check(config: String) -> Result<Vec<connection::Probe>, types::Error> {
+        let script: Script = serde_json::from_str(&config).map_err(|error| types::Error {
+            code: "config".to_owned(),
+            message: format!("this is no script for the probe: {error}"),
+            retry_after_ms: None,
+            details: Vec::new(),
+        })?;
+        let probes = script.steps.into_iter().enumerate().map(|(i, step)| {
+            let told = run::step(step, script.via);
+            connection::Probe {
+                name: (i + 1).to_string(),
+                ok: told.ok,
+                message: tell::cut(told.message),
+                hint: Some(told.details.to_string()),
+            }
+        });
+        Ok(probes.collect())
+    }
+
+    fn discover(_: String) -> Result<Vec<connection::StreamInfo>, types::Error> {
+        Ok(Vec::new())
+    }
+}
+
+impl transform::Guest for Probe {
+    fn apply(_: String, batch: Vec<types::Record>) -> Result<Vec<transform::Transformed>, types::Error> {
+        let unchanged = batch
+            .into_iter()
+            .map(|record| transform::Transformed::Emit(vec![record]));
+        Ok(unchanged.collect())
+    }
+}
+
+bindings::export!(Probe with_types_in bindings);
