@@ -1,6 +1,6 @@
 //! What the sandbox asks for from outside: secrets and storage, filled from the connection's specification and the store.
 
-use std::{collections::BTreeMap, env, fs};
+use std::{collections::BTreeMap, env};
 
 use async_trait::async_trait;
 use stecker_model::{CredentialSpec, Name, SecretRef};
@@ -16,8 +16,9 @@ pub(crate) struct SpecCredentials {
     pub(crate) credentials: BTreeMap<Name, CredentialSpec>,
 }
 
+#[async_trait]
 impl Credentials for SpecCredentials {
-    fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
+    async fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
         let unavailable = |message: String| CredentialError::Unavailable {
             name: name.to_owned(),
             message,
@@ -30,9 +31,9 @@ impl Credentials for SpecCredentials {
         let value = match &spec.secret {
             SecretRef::Env(variable) => env::var(variable)
                 .map_err(|error| unavailable(format!("environment variable {variable}: {error}")))?,
-            SecretRef::File(path) => {
-                fs::read_to_string(path).map_err(|error| unavailable(format!("file {path}: {error}")))?
-            }
+            SecretRef::File(path) => tokio::fs::read_to_string(path)
+                .await
+                .map_err(|error| unavailable(format!("file {path}: {error}")))?,
         };
         let value = value.trim_end_matches(['\r', '\n']);
         if value.is_empty() {

@@ -1,6 +1,6 @@
 //! Who calls a plugin, with what, and what the host gives it: made per connection by whoever embeds the sandbox.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -184,15 +184,88 @@ pub enum CredentialError {
         /// Why not. Must not hold any part of the secret.
         message: String,
     },
+    /// Somebody else changed the credential's tokens in the meantime.
+    #[error("the tokens of the credential `{name}` were changed by somebody else in the meantime; try again")]
+    Overtaken {
+        /// The credential.
+        name: String,
+    },
 }
 
 /// The secrets of one connection, looked up at the moment of use.
+#[async_trait]
 pub trait Credentials: Send + Sync {
-    /// The secret behind a credential of the manifest. Called on an async thread: it must not block for long.
+    /// The secret behind a credential of the manifest.
     ///
     /// # Errors
     /// [`CredentialError`] if there is none.
-    fn secret(&self, name: &str) -> Result<Secret, CredentialError>;
+    async fn secret(&self, name: &str) -> Result<Secret, CredentialError>;
+
+    /// Where tokens are kept that the host gets for credentials of the OAuth kinds. None: they live in memory, for as long as the session
+    /// does, and kinds that need a refresh token cannot be used.
+    fn tokens(&self) -> Option<&dyn Tokens> {
+        None
+    }
+}
+
+/// What is kept of one credential's tokens: bytes that only this crate understands. They hold secrets, so whoever keeps them encrypts them.
+#[derive(Clone)]
+pub struct KeptTokens {
+    /// The tokens.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// From 1, up by one with every change.
+    pub version: u64,
+}
+
+impl fmt::Debug for KeptTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptTokens")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to refresh a credential's tokens, for a time. Whoever has it is the only one, over all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenLease(pub String);
+
+/// The tokens of one connection's credentials, shared by every node that serves the connection.
+///
+/// A refresh token that rotates (RFC 6749, section 6) can be used once: a second use makes careful servers revoke the whole grant. So a
+/// refresh takes a lease, loads again, asks the server, and stores before it lets go; and [`Tokens::store`] compares versions, so that
+/// even an overtaken holder cannot overwrite what came after.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// What is kept, if anything.
+    ///
+    /// # Errors
+    /// [`CredentialError::Unavailable`].
+    async fn load(&self, name: &str) -> Result<Option<KeptTokens>, CredentialError>;
+
+    /// Takes the lease for `period`. None: somebody else has it now.
+    ///
+    /// # Errors
+    /// [`CredentialError::Unavailable`].
+    async fn lease(&self, name: &str, period: Duration) -> Result<Option<TokenLease>, CredentialError>;
+
+    /// Replaces what was at `version` (0: nothing was there) and returns the new version. `expires_at` is when the access token ends, in
+    /// milliseconds since 1970, for people who look at it.
+    ///
+    /// # Errors
+    /// [`CredentialError::Overtaken`] if it is at another version; nothing was changed then.
+    async fn store(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        expires_at: Option<i64>,
+        version: u64,
+    ) -> Result<u64, CredentialError>;
+
+    /// Gives the lease back. Nothing happens if it ran out and somebody else has it.
+    ///
+    /// # Errors
+    /// [`CredentialError::Unavailable`].
+    async fn release(&self, name: &str, lease: &TokenLease) -> Result<(), CredentialError>;
 }
 
 /// How much a log line matters.
@@ -278,8 +351,9 @@ impl Storage for NoStorage {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoCredentials;
 
+#[async_trait]
 impl Credentials for NoCredentials {
-    fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
+    async fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
         Err(CredentialError::NotBound {
             name: name.to_owned(),
         })

@@ -19,7 +19,10 @@ use crate::{
     binding::Binding,
     capability::{log::LogSink, wasi, wasi_http::WasiHttp},
     contract::v1_0,
-    egress::Egress,
+    egress::{
+        Egress,
+        scrub::{Scrubbed, Scrubber},
+    },
     engine::MAX_MEMORY,
     error::{BindError, CallError},
     memory::{MemoryLimiter, MemoryMeter},
@@ -55,6 +58,8 @@ impl<T> Called<T> {
 pub(crate) struct Bound {
     pub(crate) binding: Binding,
     pub(crate) egress: Egress,
+    /// Knows the secrets of this session.
+    pub(crate) scrubber: Arc<Scrubber>,
     /// Whether there is storage at all, and who says no otherwise.
     pub(crate) storage: crate::capability::storage::Access,
     /// Names of the credentials of kind `hmac-secret`.
@@ -64,7 +69,7 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    pub(crate) fn new(release: &Release, binding: Binding) -> Result<Self, BindError> {
+    pub(crate) fn new(release: &Release, mut binding: Binding) -> Result<Self, BindError> {
         let manifest = &release.inspection().manifest;
         let config: serde_json::Value =
             serde_json::from_str(&binding.config).map_err(|error| BindError::Config {
@@ -95,7 +100,13 @@ impl Bound {
                 message: "`deadline` has to be 1ms to 1d".to_owned(),
             });
         }
+        let scrubber = Arc::new(Scrubber::default());
+        binding.observer = Arc::new(Scrubbed {
+            observer: binding.observer,
+            scrubber: Arc::clone(&scrubber),
+        });
         Ok(Self {
+            scrubber,
             egress: Egress::new(manifest, &config, &binding)?,
             storage: crate::capability::storage::Access::of(manifest, &binding.grants),
             hmac_secrets: crate::capability::crypto::secrets_of(manifest),
@@ -246,7 +257,7 @@ pub(crate) async fn run<T: Send>(
         Err(panic) => ended.and(Err(panic)),
     };
     let result = match ended {
-        Ok(Ok(Ok(answer))) => answer.map_err(CallError::Plugin),
+        Ok(Ok(Ok(answer))) => answer.map_err(|error| CallError::Plugin(bound.scrubber.error(error))),
         Ok(Ok(Err(error))) => Err(classify(&error, &meter.memory, limit, bound.memory_limit)),
         Ok(Err(_elapsed)) => Err(CallError::Deadline {
             limit,

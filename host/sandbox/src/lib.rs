@@ -29,8 +29,8 @@ mod sandbox;
 mod session;
 
 pub use binding::{
-    Binding, Condition, CredentialError, Credentials, Denial, LogLevel, NoCredentials, NoStorage, Observer,
-    Secret, Storage, StorageError, StoredEntry, TracingObserver,
+    Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, NoCredentials, NoStorage,
+    Observer, Secret, Storage, StorageError, StoredEntry, TokenLease, Tokens, TracingObserver,
 };
 pub use call::Called;
 pub use engine::SandboxOptions;

@@ -425,8 +425,9 @@ async fn bound(
 
 struct Known(BTreeMap<String, Secret>);
 
+#[async_trait]
 impl Credentials for Known {
-    fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
+    async fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
         Ok(self.0[name].clone())
     }
 }

@@ -10,9 +10,13 @@ use stecker_registry::{Manifest, manifest::CredentialKind};
 
 use crate::{
     binding::{Denial, Secret},
-    call::Caller,
+    call::{Caller, DeadlinePassed},
     capability::http::denied,
+    egress::scrub::UNSCRUBBABLE,
 };
+
+/// Of a name that a guest made up.
+const SHOWN: usize = 64;
 
 /// SHA-1 is here because vendors still sign with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,25 +45,28 @@ pub(crate) fn hash(algorithm: Algorithm, data: &[u8]) -> Vec<u8> {
     }
 }
 
-pub(crate) fn sign(
+type Answer<T> = wasmtime::Result<Result<T, PluginError>>;
+
+pub(crate) async fn sign(
     caller: &Caller,
     secret: &str,
     algorithm: Algorithm,
     data: &[u8],
-) -> Result<Vec<u8>, PluginError> {
-    let secret = secret_of(caller, secret)?;
-    Ok(tag(algorithm, secret.expose().as_bytes(), data))
+) -> Answer<Vec<u8>> {
+    let secret = secret_of(caller, secret).await?;
+    Ok(secret.map(|secret| tag(algorithm, secret.expose().as_bytes(), data)))
 }
 
-pub(crate) fn verify(
+/// Compares in constant time.
+pub(crate) async fn verify(
     caller: &Caller,
     secret: &str,
     algorithm: Algorithm,
     data: &[u8],
     given: &[u8],
-) -> Result<bool, PluginError> {
-    let secret = secret_of(caller, secret)?;
-    Ok(is_tag(algorithm, secret.expose().as_bytes(), data, given))
+) -> Answer<bool> {
+    let secret = secret_of(caller, secret).await?;
+    Ok(secret.map(|secret| is_tag(algorithm, secret.expose().as_bytes(), data, given)))
 }
 
 fn mac<M: Mac + hmac::digest::KeyInit>(key: &[u8], data: &[u8]) -> M {
@@ -69,7 +76,7 @@ fn mac<M: Mac + hmac::digest::KeyInit>(key: &[u8], data: &[u8]) -> M {
     mac
 }
 
-fn tag(algorithm: Algorithm, key: &[u8], data: &[u8]) -> Vec<u8> {
+pub(crate) fn tag(algorithm: Algorithm, key: &[u8], data: &[u8]) -> Vec<u8> {
     match algorithm {
         Algorithm::Sha1 => mac::<Hmac<Sha1>>(key, data).finalize().into_bytes().to_vec(),
         Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, data).finalize().into_bytes().to_vec(),
@@ -88,26 +95,35 @@ fn is_tag(algorithm: Algorithm, key: &[u8], data: &[u8], given: &[u8]) -> bool {
     .is_ok()
 }
 
-fn secret_of(caller: &Caller, name: &str) -> Result<Secret, PluginError> {
+fn shown(name: &str) -> String {
+    name.chars().take(SHOWN).flat_map(char::escape_debug).collect()
+}
+
+async fn secret_of(caller: &Caller, name: &str) -> Answer<Secret> {
     let bound = &caller.bound;
     if !bound.hmac_secrets.contains(name) {
-        return Err(denied(
+        return Ok(Err(denied(
             &*bound.binding.observer,
             Denial {
                 rule: "crypto.secret".to_owned(),
                 layer: "manifest".to_owned(),
-                asked: format!("signing with the secret `{}`", name.escape_debug()),
+                asked: format!("signing with the secret `{}`", shown(name)),
                 smallest_grant: "[credentials.webhook]  # the name that the code uses\nkind = \"hmac-secret\"\ndescription = \"Where the \
                                  operator finds it\""
                     .to_owned(),
             },
-        ));
+        )));
     }
-    bound
-        .binding
-        .credentials
-        .secret(name)
-        .map_err(|error| PluginError::new(ErrorCode::Auth, error.to_string()))
+    let found = tokio::time::timeout(caller.remaining(), bound.binding.credentials.secret(name));
+    let secret = match found.await {
+        Err(_elapsed) => return Err(wasmtime::Error::new(DeadlinePassed)),
+        Ok(Err(error)) => return Ok(Err(PluginError::new(ErrorCode::Auth, error.to_string()))),
+        Ok(Ok(secret)) => secret,
+    };
+    if !bound.scrubber.learn(&secret) {
+        return Ok(Err(PluginError::new(ErrorCode::Auth, UNSCRUBBABLE)));
+    }
+    Ok(Ok(secret))
 }
 
 #[cfg(test)]

@@ -52,12 +52,16 @@ pub(super) async fn send_within(
         remaining: caller.remaining(),
         budget,
         meter: &caller.meter,
-        credentials: &*binding.credentials,
+        credentials: &binding.credentials,
+        scrubber: &caller.bound.scrubber,
     };
     match caller.bound.egress.send(request, exchange).await {
         Ok(response) => Ok(response),
-        Err(crate::egress::Failure::Denied(denial)) => Err(denied(&*binding.observer, *denial)),
-        Err(crate::egress::Failure::Error(error)) => Err(error),
+        Err(crate::egress::Failure::Denied(denial)) => {
+            let denial = caller.bound.scrubber.denial(*denial);
+            Err(denied(&*binding.observer, denial))
+        }
+        Err(crate::egress::Failure::Error(error)) => Err(caller.bound.scrubber.error(error)),
     }
 }
 

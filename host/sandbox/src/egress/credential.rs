@@ -1,9 +1,12 @@
 //! Puts secrets into requests. A guest names a credential; the manifest says where it goes; the connection has the secret.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use reqwest::{
+    Method,
+    header::{AUTHORIZATION, HeaderMap, HeaderName},
+};
 use stecker_model::{ErrorCode, PluginError};
 use stecker_registry::{
     Manifest,
@@ -15,8 +18,47 @@ use zeroize::Zeroizing;
 use super::{
     Failure, headers, not_sent,
     policy::{self, HostRule},
+    scrub::{Scrubber, UNSCRUBBABLE},
 };
 use crate::binding::{Credentials, Denial, Secret};
+
+/// A request as far as credentials have to do with it, after the policy said yes.
+pub(super) struct Outbound<'a> {
+    pub(super) method: &'a Method,
+    pub(super) url: &'a mut Url,
+    pub(super) headers: &'a mut HeaderMap,
+    pub(super) content: Content<'a>,
+}
+
+/// The body, as far as it is known before it is sent.
+#[derive(Clone, Copy)]
+pub(super) enum Content<'a> {
+    Whole(&'a [u8]),
+    /// It comes from the guest while it is sent.
+    Streamed,
+}
+
+/// Where secrets come from, and who is told of them.
+#[derive(Clone, Copy)]
+pub(super) struct Supply<'a> {
+    pub(super) credentials: &'a Arc<dyn Credentials>,
+    pub(super) scrubber: &'a Scrubber,
+    pub(super) remaining: Duration,
+}
+
+impl Supply<'_> {
+    async fn secret(&self, name: &str) -> Result<Secret, Failure> {
+        let secret = tokio::time::timeout(self.remaining, self.credentials.secret(name))
+            .await
+            .map_err(|_elapsed| not_sent(ErrorCode::Transient, "the secret was not to be had in time"))?
+            .map_err(|error| not_sent(ErrorCode::Auth, error.to_string()))?;
+        if self.scrubber.learn(&secret) {
+            Ok(secret)
+        } else {
+            Err(not_sent(ErrorCode::Auth, UNSCRUBBABLE).into())
+        }
+    }
+}
 
 /// The credentials of a manifest, their placeholders filled in.
 #[derive(Debug)]
@@ -60,14 +102,13 @@ impl CredentialUses {
         Ok(Self(uses))
     }
 
-    /// Adds the header, and returns the secret so that the answer can be scrubbed of it.
-    pub(super) fn inject(
+    /// Puts the credential into the request. What it put in is looked for in everything that comes back.
+    pub(super) async fn inject(
         &self,
         name: &str,
-        url: &Url,
-        headers: &mut HeaderMap,
-        credentials: &dyn Credentials,
-    ) -> Result<Secret, Failure> {
+        outbound: Outbound<'_>,
+        supply: Supply<'_>,
+    ) -> Result<(), Failure> {
         let Some(how) = self.0.get(name) else {
             return Err(Denial {
                 rule: "http.credential".to_owned(),
@@ -80,22 +121,19 @@ impl CredentialUses {
             }
             .into());
         };
-        if !how.goes_to(url) {
+        if !how.goes_to(outbound.url) {
             return Err(policy::never(
                 "http.credential-host",
                 format!(
                     "sending the credential `{name}` to {}, which is not among its hosts in the manifest",
-                    url.host_str().unwrap_or_default()
+                    outbound.url.host_str().unwrap_or_default()
                 ),
             )
             .into());
         }
-        let secret = credentials
-            .secret(name)
-            .map_err(|error| not_sent(ErrorCode::Auth, error.to_string()))?;
+        let secret = supply.secret(name).await?;
         let (header, value) = how.header(name, &secret)?;
-        headers::set_secret(headers, header, &value)?;
-        Ok(secret)
+        headers::set_secret(outbound.headers, header, &value)
     }
 }
 

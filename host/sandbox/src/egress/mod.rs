@@ -12,7 +12,7 @@ mod client;
 mod credential;
 mod headers;
 mod policy;
-mod scrub;
+pub(crate) mod scrub;
 
 use std::{
     sync::{
@@ -31,8 +31,9 @@ use crate::{
     error::BindError,
 };
 use client::Client;
-use credential::CredentialUses;
+use credential::{Content, CredentialUses, Outbound, Supply};
 use policy::Policy;
+use scrub::Scrubber;
 
 /// The largest answer that is handed to a guest, after decompression.
 const MAX_BODY: usize = 32 << 20;
@@ -152,7 +153,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) remaining: Duration,
     pub(crate) budget: &'a ResponseBudget,
     pub(crate) meter: &'a Meter,
-    pub(crate) credentials: &'a dyn Credentials,
+    pub(crate) credentials: &'a Arc<dyn Credentials>,
+    pub(crate) scrubber: &'a Scrubber,
 }
 
 /// The way out of one connection: its policy, its credentials, its pool of connections.
@@ -186,7 +188,7 @@ impl Egress {
         request: HttpRequest,
         exchange: Exchange<'_>,
     ) -> Result<HttpResponse, Failure> {
-        let url = policy::parse(&request.url)?;
+        let mut url = policy::parse(&request.url)?;
         let method = policy::parse_method(&request.method)?;
         self.policy.decide(&method, &url)?;
         let mut outgoing = headers::of_guest(&request.headers)?;
@@ -198,13 +200,20 @@ impl Egress {
                 .map_or(IDEMPOTENCY_HEADER, |(_, header)| header.as_str());
             headers::set_idempotency_key(&mut outgoing, header, key)?;
         }
-        let secret = match &request.credential {
-            None => None,
-            Some(name) => Some(
-                self.credentials
-                    .inject(name, &url, &mut outgoing, exchange.credentials)?,
-            ),
-        };
+        if let Some(name) = &request.credential {
+            let outbound = Outbound {
+                method: &method,
+                url: &mut url,
+                headers: &mut outgoing,
+                content: Content::Whole(request.body.as_deref().unwrap_or_default()),
+            };
+            let supply = Supply {
+                credentials: exchange.credentials,
+                scrubber: exchange.scrubber,
+                remaining: exchange.remaining,
+            };
+            self.credentials.inject(name, outbound, supply).await?;
+        }
         let wish = request
             .timeout_ms
             .map_or(MAX_TIME, |ms| Duration::from_millis(ms.into()));
@@ -216,11 +225,7 @@ impl Egress {
             timeout: wish.min(MAX_TIME).min(exchange.remaining),
         };
         let answer = self.client.send(outgoing, exchange.budget, exchange.meter).await;
-        match (answer, secret) {
-            (Ok(response), Some(secret)) => Ok(scrub::response(response, &secret)),
-            (Ok(response), None) => Ok(response),
-            (Err(error), _) => Err(error.into()),
-        }
+        Ok(exchange.scrubber.response(answer?))
     }
 }
 

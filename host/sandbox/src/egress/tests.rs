@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::{Json, Router, extract::Request, http::StatusCode, response::IntoResponse, routing::any};
 use serde_json::json;
 use stecker_model::{Grants, HttpGrant, Limits, Name};
@@ -50,6 +51,7 @@ const MANIFEST: &str = r#"
 "#;
 
 /// Different in every run, so that nothing can be found by its value.
+#[derive(Clone)]
 struct Secrets(String);
 
 impl Secrets {
@@ -58,8 +60,9 @@ impl Secrets {
     }
 }
 
+#[async_trait]
 impl Credentials for Secrets {
-    fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
+    async fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
         match name {
             "key" | "bearer" | "elsewhere" | "signing" => Ok(Secret::new(self.0.clone())),
             "basic" => Ok(Secret::with_username("otto".to_owned(), self.0.clone())),
@@ -111,7 +114,8 @@ async fn send_with(
         remaining: Duration::from_secs(30),
         budget: &budget,
         meter: &meter,
-        credentials: secrets,
+        credentials: &(Arc::new(secrets.clone()) as _),
+        scrubber: &Scrubber::default(),
     };
     let answer = egress.send(request, exchange).await;
     (answer, meter)
@@ -356,7 +360,8 @@ async fn credentials_that_are_not_given() {
             remaining: Duration::from_secs(30),
             budget: &budget,
             meter: &meter,
-            credentials: &crate::binding::NoCredentials,
+            credentials: &(Arc::new(crate::binding::NoCredentials) as _),
+            scrubber: &Scrubber::default(),
         };
         egress.send(with("key", None), exchange).await
     });

@@ -71,19 +71,25 @@ impl crypto::Host for CallState {
         Ok(capability::crypto::hash(algorithm.into(), &data))
     }
 
-    fn hmac_sign(&mut self, secret: String, algorithm: crypto::Digest, data: Vec<u8>) -> Fallible<Vec<u8>> {
-        let tag = capability::crypto::sign(&self.caller, &secret, algorithm.into(), &data);
+    async fn hmac_sign(
+        &mut self,
+        secret: String,
+        algorithm: crypto::Digest,
+        data: Vec<u8>,
+    ) -> Fallible<Vec<u8>> {
+        let tag = capability::crypto::sign(&self.caller, &secret, algorithm.into(), &data).await?;
         Ok(tag.map_err(Into::into))
     }
 
-    fn hmac_verify(
+    async fn hmac_verify(
         &mut self,
         secret: String,
         algorithm: crypto::Digest,
         data: Vec<u8>,
         tag: Vec<u8>,
     ) -> Fallible<bool> {
-        let genuine = capability::crypto::verify(&self.caller, &secret, algorithm.into(), &data, &tag);
+        let genuine =
+            capability::crypto::verify(&self.caller, &secret, algorithm.into(), &data, &tag).await?;
         Ok(genuine.map_err(Into::into))
     }
 }

@@ -25,6 +25,8 @@ mod bindings {
         imports: {
             "stecker:plugin/http": async | trappable,
             "stecker:plugin/storage": async | trappable,
+            "stecker:plugin/crypto.hmac-sign": async | trappable,
+            "stecker:plugin/crypto.hmac-verify": async | trappable,
             default: trappable,
         },
         exports: { default: async },
