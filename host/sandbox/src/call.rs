@@ -163,8 +163,9 @@ pub(crate) struct Caller {
 pub(crate) struct CallState {
     pub(crate) caller: Caller,
     memory: MemoryLimiter,
-    wasi: WasiCtx,
-    /// Of this call only, and made at its first use. Before the table, so that it is dropped first.
+    /// Made at its first use: most plugins use no WASI.
+    wasi: Option<WasiCtx>,
+    /// The same, but of one call only. Before the table, so that it is dropped first.
     wasi_http: Option<WasiHttp>,
     table: ResourceTable,
 }
@@ -179,7 +180,9 @@ impl Caller {
 impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx: self
+                .wasi
+                .get_or_insert_with(|| wasi::context(&self.caller.log, self.caller.started)),
             table: &mut self.table,
         }
     }
@@ -232,7 +235,7 @@ pub(crate) async fn run<T: Send>(
             deadline: started + limit,
         },
         memory: MemoryLimiter::new(bound.memory_limit, Arc::clone(&meter.memory)),
-        wasi: wasi::context(&log, started),
+        wasi: None,
         wasi_http: None,
         table: {
             let mut table = ResourceTable::new();

@@ -11,3 +11,4 @@ mod cache;
 mod calls;
 mod loading;
 mod support;
+mod wasi_http;

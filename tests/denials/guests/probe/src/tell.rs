@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::bindings::stecker::plugin::types;
 
 const MAX_CHARS: usize = 2_000;
+/// Enough for as many characters.
+pub const MAX_BODY: usize = 4 * MAX_CHARS;
 
 pub struct Told {
     pub ok: bool,
@@ -38,8 +40,15 @@ impl Told {
         Self::failed("invalid", message, json!({}))
     }
 
-    pub fn response(status: u16, headers: impl IntoIterator<Item = (String, String)>, body: &[u8]) -> Self {
+    /// `body` is what is kept of it, `bytes` how long it is.
+    pub fn response(
+        status: u16,
+        headers: impl IntoIterator<Item = (String, String)>,
+        body: &[u8],
+        bytes: usize,
+    ) -> Self {
         let mut map = Map::new();
+        map.insert(":body-bytes".to_owned(), bytes.into());
         for (name, value) in headers {
             let value = match map.get(&name).and_then(Value::as_str) {
                 Some(before) => format!("{before}, {value}"),

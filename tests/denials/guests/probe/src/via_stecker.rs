@@ -1,7 +1,12 @@
 //! Requests through `stecker:plugin/http`.
 
-use crate::{bindings::stecker::plugin::http, step::Request, tell::Told};
 use serde_json::json;
+
+use crate::{
+    bindings::stecker::plugin::http,
+    step::Request,
+    tell::{MAX_BODY, Told},
+};
 
 fn request(request: &Request) -> http::Request {
     http::Request {
@@ -18,7 +23,11 @@ fn request(request: &Request) -> http::Request {
 
 fn told(answer: Result<http::Response, http::Error>) -> Told {
     match answer {
-        Ok(response) => Told::response(response.status, response.headers, &response.body),
+        Ok(response) => {
+            let bytes = response.body.len();
+            let kept = &response.body[..bytes.min(MAX_BODY)];
+            Told::response(response.status, response.headers, kept, bytes)
+        }
         Err(error) => error.into(),
     }
 }
