@@ -107,6 +107,8 @@ pub struct Request {
     pub url: String,
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// After these: a name, so many bytes of `x` as the value, and how often. The names get `-0`, `-1`, … at their end.
+    pub header_repeat: Option<(String, usize, u32)>,
     pub body: Option<String>,
     /// A byte, and how often.
     pub body_repeat: Option<(u8, usize)>,
@@ -132,6 +134,14 @@ pub struct Many {
 }
 
 impl Request {
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = self.headers.clone();
+        if let Some((name, bytes, count)) = &self.header_repeat {
+            headers.extend((0..*count).map(|i| (format!("{name}-{i}"), "x".repeat(*bytes))));
+        }
+        headers
+    }
+
     pub fn body(&self) -> Option<Vec<u8>> {
         match (&self.body, self.body_repeat) {
             (Some(text), _) => Some(text.clone().into_bytes()),

@@ -12,7 +12,7 @@ fn request(request: &Request) -> http::Request {
     http::Request {
         method: request.method.clone(),
         url: request.url.clone(),
-        headers: request.headers.clone(),
+        headers: request.headers(),
         body: request.body(),
         credential: request.credential.clone(),
         idempotency_key: request.idempotency_key.clone(),

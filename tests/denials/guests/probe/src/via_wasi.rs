@@ -90,12 +90,11 @@ fn start(request: &Request, with_body: bool) -> Result<Sent, Told> {
     ];
     let for_the_host = for_the_host
         .into_iter()
-        .filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-    let headers = request.headers.iter().map(|(name, value)| (name.as_str(), value));
+        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     let fields = Fields::new();
-    for (name, value) in headers.chain(for_the_host) {
+    for (name, value) in request.headers().into_iter().chain(for_the_host) {
         fields
-            .append(name, value.as_bytes())
+            .append(&name, value.as_bytes())
             .map_err(|error| Told::invalid(&format!("the header `{name}`: {error:?}")))?;
     }
 
