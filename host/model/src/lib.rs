@@ -16,7 +16,7 @@ mod tenant;
 
 pub use duration::Period;
 pub use error::{ErrorCode, PluginError};
-pub use grant::{Grants, HttpGrant, StorageGrant};
+pub use grant::{GrantFault, Grants, HttpGrant, StorageGrant};
 pub use name::{Digest, InvalidName, Name, RecordId};
 pub use plugin::{CallUsage, Probe, StreamInfo};
 pub use record::{

@@ -145,12 +145,12 @@ pub struct HttpLimits {
     /// Requests a second, 1 to 10,000, as a token bucket that holds one second's worth; more wait their turn within the call's
     /// deadline.
     pub per_second: u32,
-    /// Bytes of requests and responses together (bodies and headers, as they cross the network) from midnight to midnight UTC. What is over is
-    /// refused until the next day.
+    /// Bytes of requests and responses together (bodies and headers, as they cross the network) from midnight to midnight UTC, 1 to
+    /// 1 PiB. A response that has begun is read to its end; then requests are refused until the next day.
     pub bytes_per_day: u64,
-    /// Bytes of one request's body.
+    /// Bytes of one request's body, 1 to 1 GiB.
     pub request_bytes: u64,
-    /// Bytes of one response's body after decompression; never more than the plugin's memory.
+    /// Bytes of one response's body after decompression, 1 to 1 GiB; never more than the plugin's memory.
     pub response_bytes: u64,
 }
 
@@ -163,6 +163,20 @@ impl Default for HttpLimits {
             request_bytes: 32 << 20,
             response_bytes: 32 << 20,
         }
+    }
+}
+
+impl HttpLimits {
+    /// Each field as it is written, its value and the most that it may be; the least is 1.
+    #[must_use]
+    pub fn bounds(&self) -> [(&'static str, u64, u64); 5] {
+        [
+            ("in-flight", self.in_flight.into(), 1_024),
+            ("per-second", self.per_second.into(), 10_000),
+            ("bytes-per-day", self.bytes_per_day, 1 << 50),
+            ("request-bytes", self.request_bytes, 1 << 30),
+            ("response-bytes", self.response_bytes, 1 << 30),
+        ]
     }
 }
 
@@ -340,36 +354,16 @@ impl ConnectionSpec {
             ));
         }
         for (index, grant) in self.grants.http.iter().enumerate() {
-            if let Some(scheme) = grant
-                .schemes
-                .iter()
-                .find(|scheme| *scheme != "http" && *scheme != "https")
-            {
-                let reason = format!("`{scheme}` is not a scheme that can be granted; use http or https");
-                errors.push(SpecError::new(
-                    at(&format!("grants.http[{index}].schemes")),
-                    reason,
-                ));
+            for fault in grant.faults() {
+                let path = at(&format!("grants.http[{index}].{}", fault.field));
+                errors.push(SpecError::new(path, fault.reason));
             }
-            if let Some(method) = grant.methods.iter().find(|method| !is_method(method)) {
-                let reason = format!(
-                    "`{method}` is not a method that can be granted; use {}",
-                    METHODS.join(", ")
-                );
-                errors.push(SpecError::new(
-                    at(&format!("grants.http[{index}].methods")),
-                    reason,
-                ));
-            }
+        }
+        for (field, value, high) in self.limits.http.bounds() {
+            bound(&mut errors, at(&format!("limits.http.{field}")), value, 1, high);
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
-}
-
-const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-
-fn is_method(method: &str) -> bool {
-    METHODS.contains(&method)
 }
 
 impl FlowSpec {
@@ -493,6 +487,33 @@ mod tests {
                 "flow orders-to-erp, delivery.batch",
                 "flow orders-to-erp, trigger.every",
                 "flow orders-to-erp, trigger"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_connection_is_checked_down_to_its_grants_and_limits() {
+        let mut spec: ConnectionSpec = serde_json::from_value(serde_json::json!({
+            "name": "shop",
+            "plugin": { "path": "shop.wasm" },
+            "grants": { "http": [
+                { "host": "acme.example", "methods": ["OPTIONS"], "paths": ["/api"] },
+                { "host": "acme.example", "methods": ["get"], "paths": ["api"], "addresses": ["10.0.0.0/99"] },
+            ] },
+        }))
+        .unwrap();
+        spec.limits.http.in_flight = 0;
+        spec.limits.http.per_second = 10_001;
+        let errors = spec.validate().unwrap_err();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "connection shop, grants.http[1].methods",
+                "connection shop, grants.http[1].paths",
+                "connection shop, grants.http[1].addresses",
+                "connection shop, limits.http.in-flight",
+                "connection shop, limits.http.per-second",
             ]
         );
     }

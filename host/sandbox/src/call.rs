@@ -107,7 +107,7 @@ impl Bound {
         });
         Ok(Self {
             scrubber,
-            egress: Egress::new(manifest, &config, &binding)?,
+            egress: Egress::new(manifest, &config, &binding, &release.inner().sandbox.network)?,
             storage: crate::capability::storage::Access::of(manifest, &binding.grants),
             hmac_secrets: crate::capability::crypto::secrets_of(manifest),
             binding,

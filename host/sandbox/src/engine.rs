@@ -1,6 +1,6 @@
 //! The engine: one per process, with a pool of instances and a clock tick that interrupts guests.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -22,6 +22,9 @@ pub struct SandboxOptions {
     pub tick: Duration,
     /// Bytes of a component. Above, it is not even looked at.
     pub max_component_bytes: usize,
+    /// The name servers that the hosts of requests are looked up with, and nothing else (no hosts file, no search domains). Empty: the
+    /// operating system's way.
+    pub dns: Vec<SocketAddr>,
 }
 
 impl Default for SandboxOptions {
@@ -31,6 +34,7 @@ impl Default for SandboxOptions {
             max_instances: 64,
             tick: Duration::from_millis(10),
             max_component_bytes: stecker_registry::InspectLimits::default().max_bytes,
+            dns: Vec::new(),
         }
     }
 }

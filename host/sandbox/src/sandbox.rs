@@ -20,6 +20,7 @@ use crate::{
     call::CallState,
     capability,
     contract::v1_0,
+    egress::Network,
     engine::SandboxOptions,
     error::{LoadError, SandboxError},
     release::{Release, ReleaseInner},
@@ -37,6 +38,7 @@ pub(crate) struct SandboxInner {
     /// Stands in front of the pool: who finds no permit waits, instead of failing on an empty pool.
     pub(crate) admission: Semaphore,
     pub(crate) max_instances: u32,
+    pub(crate) network: Network,
     linker: Linker<CallState>,
     cache: Option<AotCache>,
     inspect_limits: InspectLimits,
@@ -69,6 +71,7 @@ impl Sandbox {
             max_instances,
             tick,
             max_component_bytes,
+            dns,
         } = options;
         let mut linker = Linker::new(&engine);
         v1_0::add_to_linker(&mut linker)
@@ -82,12 +85,17 @@ impl Sandbox {
             .as_deref()
             .map(|dir| AotCache::open(dir, &engine))
             .transpose()?;
+        let network = Network::new(&dns).map_err(|message| SandboxError::Option {
+            option: "dns",
+            message,
+        })?;
         Ok(Self {
             inner: Arc::new(SandboxInner {
                 engine,
                 tick,
                 admission: Semaphore::new(usize::try_from(max_instances).unwrap_or(usize::MAX)),
                 max_instances,
+                network,
                 linker,
                 cache,
                 inspect_limits: InspectLimits {

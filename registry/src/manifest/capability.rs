@@ -29,6 +29,10 @@ pub struct HttpCapability {
     pub hosts: Vec<HostPattern>,
     /// Which methods, at least one.
     pub methods: Vec<Method>,
+    /// Path prefixes, each beginning with a slash: `/admin/api` stands for itself and everything below it, not for `/admin/apis`.
+    /// Empty: every path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
     /// What for, in a sentence to the operator who decides.
     pub purpose: String,
 }
@@ -128,7 +132,9 @@ impl Capabilities {
                             .iter()
                             .map(|method| method.as_str().to_owned())
                             .collect(),
-                        ..HttpGrant::default()
+                        paths: capability.paths.clone(),
+                        // Which addresses are behind a host is for the operator to know.
+                        addresses: Vec::new(),
                     });
                 }
             }

@@ -1,5 +1,6 @@
 //! The rules that reach over several fields, checked after every field is well-formed by itself.
 
+use stecker_model::HttpGrant;
 use toml::de::{DeTable, DeValue};
 
 use super::{Credential, CredentialKind, HttpCapability, Manifest, ManifestError, Upstream};
@@ -151,6 +152,13 @@ fn check_http(index: &str, capability: &HttpCapability) -> Result<(), Fault> {
                 "is empty, so no request would ever be allowed; name at least one",
             ));
         }
+    }
+    let mut paths = capability.paths.iter();
+    if let Some(reason) = paths.find_map(|prefix| HttpGrant::path_fault(prefix)) {
+        return Err(Fault::new(
+            &path("paths"),
+            format!("has a prefix that is none: {reason}"),
+        ));
     }
     within(&path("purpose"), &capability.purpose, MAX_TEXT)
 }

@@ -15,6 +15,7 @@ contract = "1.0.0"
 [[capabilities.http]]
 hosts = ["api.acme.example", "{config:/base_url}"]
 methods = ["GET", "POST"]
+paths = ["/admin/api"]
 purpose = "reads orders, writes stock"
 
 [[capabilities.http]]
@@ -89,6 +90,8 @@ fn asks_as_grants() {
         ["api.acme.example", "eu.acme.example", "*.cdn.acme.example:8443"]
     );
     assert_eq!(grants.http[0].schemes, ["https"]);
+    assert_eq!(grants.http[1].paths, ["/admin/api"]);
+    assert_eq!(grants.http[2].paths, [""; 0]);
     assert_eq!(grants.http[2].schemes, ["http", "https"]);
     assert_eq!(grants.storage.unwrap().max_bytes, 65536);
 
@@ -109,30 +112,36 @@ fn faults_are_shown_where_they_stand() {
         (
             "\"*.cdn.acme.example:8443\"",
             "\"https://cdn.acme.example\"",
-            (18, 9),
+            (19, 9),
             "only the host belongs here",
         ),
         ("\"GET\", \"POST\"", "\"get\"", (13, 12), "unknown variant `get`"),
-        ("api-key-header", "api-key", (26, 8), "unknown variant `api-key`"),
+        ("api-key-header", "api-key", (27, 8), "unknown variant `api-key`"),
         (
             "header = \"x-api-key\"",
             "header = \"Host\"",
-            (27, 1),
+            (28, 1),
             "only the host itself may write",
         ),
         (
             "hosts = [\"api.acme.example\"]",
             "hosts = [\"b.example\"]",
-            (30, 1),
+            (31, 1),
             "`b.example`, which is not in any",
         ),
-        ("max-bytes = 65536", "max-bytes = 0", (23, 1), "at least 1"),
-        ("2027-07-01", "\"soon\"", (39, 10), "a date such as"),
-        ("memory-mib = 32", "memory-mib = 9999", (43, 1), "1 to 1024"),
+        (
+            "\"/admin/api\"",
+            "\"/admin/../api\"",
+            (14, 1),
+            "is carried by requests as `/api`",
+        ),
+        ("max-bytes = 65536", "max-bytes = 0", (24, 1), "at least 1"),
+        ("2027-07-01", "\"soon\"", (40, 10), "a date such as"),
+        ("memory-mib = 32", "memory-mib = 9999", (44, 1), "1 to 1024"),
         (
             "methods = [\"GET\"]",
             "methods = []",
-            (19, 1),
+            (20, 1),
             "no request would ever be allowed",
         ),
     ] {

@@ -1,23 +1,16 @@
-//! Sends requests that were decided on. One pool of connections per session, so no TLS session, cookie or connection is shared between
-//! tenants.
+//! Sends requests that were decided on. Decides nothing.
 
-use std::{
-    sync::{Once, OnceLock},
-    time::Duration,
-};
+use std::{error::Error as _, time::Duration};
 
 use futures_util::StreamExt as _;
-use reqwest::{Method, header::HeaderMap, redirect};
+use reqwest::{Method, header::HeaderMap};
 use stecker_model::{ErrorCode, PluginError};
 use url::Url;
 
-use super::{HttpResponse, ResponseBudget, maybe_sent, not_sent};
+use super::{
+    Failure, HttpResponse, ResponseBudget, maybe_sent, not_sent, policy, resolve::ForbiddenAddresses,
+};
 use crate::call::Meter;
-
-/// Name, TCP and TLS together.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
-const IDLE_TIME: Duration = Duration::from_secs(60);
-const IDLE_PER_HOST: usize = 8;
 
 pub(super) struct Outgoing {
     pub(super) method: Method,
@@ -27,65 +20,46 @@ pub(super) struct Outgoing {
     pub(super) timeout: Duration,
 }
 
-/// Made at the first use: transforms and most checks never send anything.
-#[derive(Debug, Default)]
-pub(super) struct Client(OnceLock<Result<reqwest::Client, String>>);
-
-fn build() -> Result<reqwest::Client, String> {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        // An embedder that has chosen a provider for its process keeps its choice.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    });
-    reqwest::Client::builder()
-        // A redirect is an answer: the next hop is a request of its own, through the policy.
-        .redirect(redirect::Policy::none())
-        // Variables like HTTPS_PROXY would send requests past the policy.
-        .no_proxy()
-        .referer(false)
-        // Repeating is up to the plugin, which knows what is safe to repeat.
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT_TIME)
-        .pool_idle_timeout(IDLE_TIME)
-        .pool_max_idle_per_host(IDLE_PER_HOST)
-        .user_agent(concat!("stecker/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| describe(&error))
+pub(super) async fn send(
+    client: &reqwest::Client,
+    outgoing: Outgoing,
+    budget: &ResponseBudget,
+    meter: &Meter,
+) -> Result<HttpResponse, Failure> {
+    let timeout = outgoing.timeout;
+    let (method, url) = (outgoing.method, outgoing.url);
+    let mut request = client
+        .request(method.clone(), url.clone())
+        .headers(outgoing.headers);
+    if let Some(body) = outgoing.body {
+        request = request.body(body);
+    }
+    meter.request_sent();
+    // Not reqwest's own time-out: that of the whole exchange, connecting included, has to be told from that of connecting.
+    let exchange = async {
+        match request.send().await {
+            Ok(response) => receive(response, budget, meter).await.map_err(Failure::Error),
+            Err(error) => Err(not_answered(&error, &method, &url)),
+        }
+    };
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
+        Err(maybe_sent(
+            ErrorCode::Transient,
+            format!("there was no complete answer within {timeout:?}"),
+        )
+        .into())
+    })
 }
 
-impl Client {
-    pub(super) async fn send(
-        &self,
-        outgoing: Outgoing,
-        budget: &ResponseBudget,
-        meter: &Meter,
-    ) -> Result<HttpResponse, PluginError> {
-        let client = self.0.get_or_init(build).as_ref().map_err(|error| {
-            not_sent(
-                ErrorCode::Transient,
-                format!("the host's HTTP client could not be set up: {error}"),
-            )
-        })?;
-        let timeout = outgoing.timeout;
-        let mut request = client
-            .request(outgoing.method, outgoing.url)
-            .headers(outgoing.headers);
-        if let Some(body) = outgoing.body {
-            request = request.body(body);
+fn not_answered(error: &reqwest::Error, method: &Method, url: &Url) -> Failure {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(ForbiddenAddresses(addresses)) = inner.downcast_ref() {
+            return policy::deny_addresses(method, url, addresses).into();
         }
-        meter.request_sent();
-        // Not reqwest's own time-out: that of the whole exchange, connecting included, has to be told from that of connecting.
-        let exchange = async {
-            let response = request.send().await.map_err(|error| failed(&error))?;
-            receive(response, budget, meter).await
-        };
-        tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
-            Err(maybe_sent(
-                ErrorCode::Transient,
-                format!("there was no complete answer within {timeout:?}"),
-            ))
-        })
+        cause = inner.source();
     }
+    failed(error).into()
 }
 
 async fn receive(
@@ -145,9 +119,9 @@ fn failed(error: &reqwest::Error) -> PluginError {
 }
 
 /// The causes without the URL, whose query may hold what does not belong into an error.
-fn describe(error: &reqwest::Error) -> String {
+pub(super) fn describe(error: &reqwest::Error) -> String {
     let mut text = String::new();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         if !text.is_empty() {
             text.push_str(": ");

@@ -18,8 +18,10 @@ const RESERVED: [&str; 9] = [
     "expect",
 ];
 const RESERVED_PREFIX: &str = "proxy-";
-const MAX_COUNT: usize = 100;
-const MAX_BYTES: usize = 64 << 10;
+/// Of a request as of a response.
+pub(super) const MAX_COUNT: usize = 100;
+/// Of names and values together, of a request as of a response.
+pub(super) const MAX_BYTES: u32 = 64 << 10;
 
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(&name.as_str()) || name.as_str().starts_with(RESERVED_PREFIX)
@@ -27,7 +29,7 @@ pub(super) fn is_reserved(name: &HeaderName) -> bool {
 
 pub(super) fn of_guest(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     let size: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if headers.len() > MAX_COUNT || size > MAX_BYTES {
+    if headers.len() > MAX_COUNT || u32::try_from(size).map_or(true, |size| size > MAX_BYTES) {
         return Err(not_sent(
             ErrorCode::Unsupported,
             format!(

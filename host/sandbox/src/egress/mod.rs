@@ -1,20 +1,25 @@
 //! The way out: one path, one policy.
 //!
 //! - [`policy`]: whether a request may go where it wants to go. Pure.
+//! - [`address`]: which IP addresses it may be sent to. Pure.
 //! - [`headers`]: which headers a guest may set. Pure.
 //! - [`credential`]: puts secrets into requests, after the policy said yes.
 //! - [`scrub`]: takes secrets out of answers.
+//! - [`resolve`]: from names to checked addresses, within the connecting.
+//! - [`pool`]: connections, shared by nobody else.
 //! - [`client`]: sends. Decides nothing.
-//!
-//! What decides by resolved addresses (pinning, private ranges) belongs into `policy`, and its resolver into `client`.
 
+mod address;
 mod client;
 mod credential;
 mod headers;
 mod policy;
+mod pool;
+mod resolve;
 pub(crate) mod scrub;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,9 +35,10 @@ use crate::{
     call::Meter,
     error::BindError,
 };
-use client::Client;
 use credential::{Content, CredentialUses, Outbound, Supply};
 use policy::Policy;
+use pool::Pool;
+use resolve::Resolver;
 use scrub::Scrubber;
 
 /// The largest answer that is handed to a guest, after decompression.
@@ -66,6 +72,7 @@ pub(crate) struct HttpResponse {
 /// Why there is no response.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// Nothing was sent.
     Denied(Box<Denial>),
     Error(PluginError),
 }
@@ -157,12 +164,27 @@ pub(crate) struct Exchange<'a> {
     pub(crate) scrubber: &'a Scrubber,
 }
 
+/// What the connections of a sandbox have in common on their way out.
+#[derive(Debug)]
+pub(crate) struct Network {
+    resolver: Resolver,
+}
+
+impl Network {
+    /// `dns`: the name servers to ask; none: the system's way.
+    pub(crate) fn new(dns: &[SocketAddr]) -> Result<Self, String> {
+        Ok(Self {
+            resolver: Resolver::new(dns)?,
+        })
+    }
+}
+
 /// The way out of one connection: its policy, its credentials, its pool of connections.
 #[derive(Debug)]
 pub(crate) struct Egress {
     policy: Policy,
     credentials: CredentialUses,
-    client: Client,
+    pool: Pool,
 }
 
 impl Egress {
@@ -170,6 +192,7 @@ impl Egress {
         manifest: &Manifest,
         config: &serde_json::Value,
         binding: &Binding,
+        network: &Network,
     ) -> Result<Self, BindError> {
         let unusable = |message: String| BindError::Grant { message };
         let asked = manifest
@@ -177,9 +200,10 @@ impl Egress {
             .as_grants(config)
             .map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
-            policy: Policy::new(&asked, &binding.grants).map_err(|error| unusable(error.to_string()))?,
+            policy: Policy::new(&asked, &binding.grants, binding.tenant_limits.ceiling.as_ref())
+                .map_err(|error| unusable(error.to_string()))?,
             credentials: CredentialUses::new(manifest, config).map_err(unusable)?,
-            client: Client::default(),
+            pool: Pool::new(network.resolver.clone()),
         })
     }
 
@@ -190,7 +214,7 @@ impl Egress {
     ) -> Result<HttpResponse, Failure> {
         let mut url = policy::parse(&request.url)?;
         let method = policy::parse_method(&request.method)?;
-        self.policy.decide(&method, &url)?;
+        let carve_outs = self.policy.decide(&method, &url)?;
         let mut outgoing = headers::of_guest(&request.headers)?;
         if let Some(key) = &request.idempotency_key {
             let options = request.options.iter();
@@ -217,6 +241,12 @@ impl Egress {
         let wish = request
             .timeout_ms
             .map_or(MAX_TIME, |ms| Duration::from_millis(ms.into()));
+        let client = self.pool.client(&url, carve_outs).map_err(|error| {
+            not_sent(
+                ErrorCode::Transient,
+                format!("the host's HTTP client could not be set up: {error}"),
+            )
+        })?;
         let outgoing = client::Outgoing {
             method,
             url,
@@ -224,7 +254,7 @@ impl Egress {
             body: request.body,
             timeout: wish.min(MAX_TIME).min(exchange.remaining),
         };
-        let answer = self.client.send(outgoing, exchange.budget, exchange.meter).await;
+        let answer = client::send(&client, outgoing, exchange.budget, exchange.meter).await;
         Ok(exchange.scrubber.response(answer?))
     }
 }

@@ -100,7 +100,7 @@ fn egress(address: &str, granted: bool) -> Egress {
         storage: Arc::new(NoStorage),
         observer: Arc::new(TracingObserver),
     };
-    Egress::new(&manifest, &config, &binding).unwrap()
+    Egress::new(&manifest, &config, &binding, &Network::new(&[]).unwrap()).unwrap()
 }
 
 async fn send_with(
