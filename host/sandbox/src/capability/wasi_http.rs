@@ -262,3 +262,7 @@ impl Body for Held {
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
+
+#[cfg(test)]
+#[path = "wasi_http_tests.rs"]
+mod tests;
