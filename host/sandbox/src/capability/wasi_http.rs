@@ -33,7 +33,7 @@ use wasmtime_wasi_http::{
 
 use crate::{
     call::{CallState, Caller},
-    egress::{HttpRequest, HttpResponse, ResponseBudget},
+    egress::{HttpRequest, HttpResponse, ResponseBudget, cause},
 };
 
 const CREDENTIAL: &str = "stecker-credential";
@@ -227,8 +227,20 @@ fn unsupported(message: String) -> Error {
 
 /// The nearest code that `wasi:http` has; where it has none, the error's own code and message as the text of an internal error.
 fn code_of(error: &PluginError) -> Error {
-    match error.kind() {
-        ErrorCode::Denied => Error::HttpRequestDenied,
+    let maybe_sent = error.detail("sent") == Some("maybe");
+    match (error.kind(), error.detail("cause")) {
+        (ErrorCode::Denied, _) => Error::HttpRequestDenied,
+        (_, Some(cause::DNS)) => Error::DnsError {
+            rcode: None,
+            info_code: None,
+        },
+        (_, Some(cause::REFUSED)) => Error::ConnectionRefused,
+        (_, Some(cause::TLS)) => Error::TlsProtocolError,
+        (_, Some(cause::CONNECT)) => Error::DestinationUnavailable,
+        (_, Some(cause::TIMEOUT)) if maybe_sent => Error::HttpResponseTimeout,
+        (_, Some(cause::TIMEOUT)) => Error::ConnectionTimeout,
+        (_, Some(cause::LOST)) => Error::ConnectionTerminated,
+        (_, Some(cause::TOO_LARGE)) => Error::HttpResponseBodySize(None),
         _ => Error::InternalError(Some(format!("{}: {}", error.code, error.message))),
     }
 }

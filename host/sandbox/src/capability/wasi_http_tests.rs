@@ -4,7 +4,9 @@ use http_body_util::{Empty, StreamBody, combinators::UnsyncBoxBody};
 
 use super::*;
 
-fn parts(headers: &[(&str, &[u8])]) -> http::request::Parts {
+type Headers<'a> = &'a [(&'a str, &'a [u8])];
+
+fn parts(headers: Headers<'_>) -> http::request::Parts {
     let mut builder = http::Request::builder()
         .method("POST")
         .uri("https://api.example/orders?a=b");
@@ -14,7 +16,7 @@ fn parts(headers: &[(&str, &[u8])]) -> http::request::Parts {
     builder.body(()).unwrap().into_parts().0
 }
 
-fn translated(headers: &[(&str, &[u8])], body: Option<&str>) -> Result<HttpRequest> {
+fn translated(headers: Headers<'_>, body: Option<&str>) -> Result<HttpRequest> {
     translate(parts(headers), body.map(|body| body.as_bytes().to_vec()), None)
 }
 
@@ -61,7 +63,7 @@ fn a_length_that_is_not_the_bodys_is_up_to_the_policy() {
 
 #[test]
 fn headers_that_cannot_be_meant() {
-    let cases: [(&[(&str, &[u8])], &str); 4] = [
+    let cases: [(Headers<'_>, &str); 4] = [
         (
             &[("stecker-credential", b"a"), ("stecker-credential", b"b")],
             "more than once",
@@ -165,12 +167,51 @@ async fn answers_take_room_until_they_are_read_or_dropped() {
 
 #[test]
 fn errors_say_as_much_as_wasi_lets_them() {
-    let text = |error: Error| match error {
-        Error::InternalError(Some(text)) => text,
-        other => panic!("{other:?}"),
+    let failed = |code, cause: &str, sent: &str| {
+        let error = PluginError::new(code, "there is no secret for `api`").with_detail("sent", sent);
+        let error = match cause {
+            "" => error,
+            cause => error.with_detail("cause", cause),
+        };
+        format!("{:?}", code_of(&error))
     };
-    let denied = PluginError::new(ErrorCode::Denied, "GET https://evil.example was refused");
-    assert!(matches!(code_of(&denied), Error::HttpRequestDenied));
-    let auth = PluginError::new(ErrorCode::Auth, "there is no secret for `api`");
-    assert_eq!(text(code_of(&auth)), "auth: there is no secret for `api`");
+    for (code, cause, sent, expected) in [
+        (ErrorCode::Denied, "", "no", "HttpRequestDenied"),
+        (
+            ErrorCode::Transient,
+            cause::DNS,
+            "no",
+            "DnsError { rcode: None, info_code: None }",
+        ),
+        (ErrorCode::Transient, cause::REFUSED, "no", "ConnectionRefused"),
+        (ErrorCode::Transient, cause::TLS, "no", "TlsProtocolError"),
+        (
+            ErrorCode::Transient,
+            cause::CONNECT,
+            "no",
+            "DestinationUnavailable",
+        ),
+        (ErrorCode::Transient, cause::TIMEOUT, "no", "ConnectionTimeout"),
+        (
+            ErrorCode::Transient,
+            cause::TIMEOUT,
+            "maybe",
+            "HttpResponseTimeout",
+        ),
+        (ErrorCode::Transient, cause::LOST, "maybe", "ConnectionTerminated"),
+        (
+            ErrorCode::Fatal,
+            cause::TOO_LARGE,
+            "maybe",
+            "HttpResponseBodySize(None)",
+        ),
+        (
+            ErrorCode::Auth,
+            "",
+            "no",
+            "InternalError(Some(\"auth: there is no secret for `api`\"))",
+        ),
+    ] {
+        assert_eq!(failed(code, cause, sent), expected);
+    }
 }

@@ -8,7 +8,7 @@ use stecker_model::{ErrorCode, PluginError};
 use url::Url;
 
 use super::{
-    Failure, HttpResponse, ResponseBudget, maybe_sent, not_sent, policy, resolve::ForbiddenAddresses,
+    Failure, HttpResponse, ResponseBudget, cause, maybe_sent, not_sent, policy, resolve::ForbiddenAddresses,
 };
 use crate::call::Meter;
 
@@ -47,6 +47,7 @@ pub(super) async fn send(
             ErrorCode::Transient,
             format!("there was no complete answer within {timeout:?}"),
         )
+        .with_detail("cause", cause::TIMEOUT)
         .into())
     })
 }
@@ -89,7 +90,8 @@ async fn receive(
                     "the answer (status {status}) is larger than the {} bytes that there is room for; ask for smaller pages",
                     budget.max
                 ),
-            ));
+            )
+            .with_detail("cause", cause::TOO_LARGE));
         }
         body.extend_from_slice(&chunk);
     }
@@ -104,18 +106,20 @@ async fn receive(
 fn failed(error: &reqwest::Error) -> PluginError {
     let message = describe(error);
     if error.is_builder() {
-        not_sent(
+        return not_sent(
             ErrorCode::Unsupported,
             format!("the request cannot be made: {message}"),
-        )
-    } else if error.is_connect() {
+        );
+    }
+    let failure = if error.is_connect() {
         not_sent(ErrorCode::Transient, format!("no connection: {message}"))
     } else {
         maybe_sent(
             ErrorCode::Transient,
             format!("the connection was lost before the answer was complete: {message}"),
         )
-    }
+    };
+    failure.with_detail("cause", cause::of(error))
 }
 
 /// The causes without the URL, whose query may hold what does not belong into an error.

@@ -8,8 +8,10 @@
 //! - [`resolve`]: from names to checked addresses, within the connecting.
 //! - [`pool`]: connections, shared by nobody else.
 //! - [`client`]: sends. Decides nothing.
+//! - [`cause`]: why there was no answer, for programs.
 
 mod address;
+pub(crate) mod cause;
 mod client;
 mod credential;
 mod headers;

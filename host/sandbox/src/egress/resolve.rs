@@ -101,7 +101,7 @@ impl Resolver {
 /// A name without an address.
 #[derive(Debug, thiserror::Error)]
 #[error("the name `{host}` has no address: {why}")]
-struct Unresolved {
+pub(super) struct Unresolved {
     host: String,
     why: String,
 }
