@@ -2,45 +2,24 @@
 //! would.
 
 use std::{
-    fs,
-    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use semver::Version;
 use stecker_model::{Grants, Limits, Name, Operation, Period, Record};
-use stecker_registry::{Manifest, embed_manifest};
+use stecker_registry::Manifest;
 use stecker_sandbox::{
     Binding, Denial, LogLevel, NoCredentials, NoStorage, Observer, Release, Sandbox, SandboxOptions, Session,
     Storage,
 };
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use stecker_test_guests::Guest;
 
 pub(crate) const MANIFEST: &str = r#"
     name = "tests/guest"
     version = "1.0.0"
     title = "Guest"
     contract = "1.0.0"
-"#;
-
-/// What every guest has: a memory, an allocator that never frees, and a description at address 1,024.
-const PRELUDE: &str = r#"
-    (memory (export "memory") 1)
-    (global $heap (mut i32) (i32.const 8192))
-    (func $cabi_realloc (export "cabi_realloc") (param $old i32) (param $len i32) (param $align i32) (param $new i32) (result i32)
-        (local $at i32)
-        (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
-        (local.set $at (global.get $heap))
-        (global.set $heap (i32.add (global.get $heap) (local.get $new)))
-        (block $fits (loop $grow
-            (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
-            (br_if $grow (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))
-            unreachable))
-        (local.get $at))
-    (data (i32.const 1024) "\10\04\00\00\11\00\00\00")
-    (data (i32.const 1040) "{\"title\":\"Guest\"}")
-    (func $describe (export "stecker:plugin/meta@1.0.0#describe") (result i32) (i32.const 1024))
 "#;
 
 /// The function `transform.apply`, with `body` inside. It has `$at` and `$len`, the batch, and returns the address of the answer.
@@ -72,34 +51,16 @@ pub(crate) fn transform(imports: &str, code: &str) -> Vec<u8> {
 }
 
 /// `imports` of core functions have to come first in `code`, as the text format wants it.
-pub(crate) fn component(world: &str, other_packages: &str, code: &str, manifest: &str) -> Vec<u8> {
-    let mut wit = format!(
-        "package local:guest;\nworld w {{ {world} }}\n{other_packages}\npackage stecker:plugin@1.0.0 {{\n"
-    );
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/1.0.0");
-    for file in ["types.wit", "imports.wit", "roles.wit"] {
-        let source = fs::read_to_string(folder.join(file)).unwrap();
-        for line in source.lines().filter(|line| !line.starts_with("package ")) {
-            wit.push_str(line);
-            wit.push('\n');
-        }
-    }
-    wit.push('}');
-    let mut resolve = Resolve::default();
-    let package = resolve.push_str("guest.wit", &wit).unwrap();
-    let world = resolve.select_world(&[package], Some("w")).unwrap();
-
-    let (imports, rest) = code.split_once(";; imports end\n").unwrap_or(("", code));
-    let text = format!("(module $guest {imports} {PRELUDE} {rest})");
-    let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    let component = ComponentEncoder::default()
-        .module(&module)
-        .unwrap()
-        .validate(true)
-        .encode()
-        .unwrap_or_else(|error| panic!("{error:?}"));
-    embed_manifest(&component, &Manifest::from_toml(manifest).unwrap()).unwrap()
+pub(crate) fn component(world: &str, packages: &str, code: &str, manifest: &str) -> Vec<u8> {
+    let guest = Guest {
+        world,
+        packages,
+        code,
+        prelude: true,
+    };
+    guest
+        .build(&Version::new(1, 0, 0), &Manifest::from_toml(manifest).unwrap())
+        .unwrap_or_else(|error| panic!("{error:?}"))
 }
 
 #[derive(Default)]
