@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod denials;
 mod lint;
 mod plugins;
 mod test;
@@ -32,6 +33,7 @@ enum Task {
     Test(test::Test),
     Lint(lint::Lint),
     Bench(bench::Bench),
+    Denials(denials::Denials),
     Plugins(plugins::Plugins),
 }
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Task::Test(task) => task.run(),
         Task::Lint(_) => lint::Lint::run(),
         Task::Bench(task) => task.run(),
+        Task::Denials(task) => task.run(),
         Task::Plugins(task) => task.run(),
     };
     match result {

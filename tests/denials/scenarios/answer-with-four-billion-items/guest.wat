@@ -1,0 +1,6 @@
+(func $apply (export "stecker:plugin/transform@VERSION#apply") (param $config i32) (param $config_len i32) (param $at i32) (param $len i32) (result i32)
+    (i32.store8 (i32.const 2048) (i32.const 0))
+    (i32.store (i32.const 2056) (i32.const 2064)) (i32.store (i32.const 2060) (i32.const -1))
+    (i32.store8 (i32.const 2064) (i32.const 1))
+    (i32.store (i32.const 2068) (i32.const 1042)) (i32.store (i32.const 2072) (i32.const 5))
+    (i32.const 2048))

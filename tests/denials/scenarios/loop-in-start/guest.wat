@@ -1,0 +1,4 @@
+(func $begin (loop $again (br $again)))
+(start $begin)
+(func $apply (export "stecker:plugin/transform@VERSION#apply") (param $config i32) (param $config_len i32) (param $at i32) (param $len i32) (result i32)
+    (call $dropping (i32.const 1042) (i32.const 5)))

@@ -1,0 +1,7 @@
+(table $t 1 funcref)
+(func $apply (export "stecker:plugin/transform@VERSION#apply") (param $config i32) (param $config_len i32) (param $at i32) (param $len i32) (result i32)
+    (drop (memory.grow (i32.const 30)))
+    (if (i32.eq (table.grow $t (ref.null func) (i32.const 40000)) (i32.const -1)) (then (unreachable)))
+    (if (i32.eq (table.grow $t (ref.null func) (i32.const 9000)) (i32.const -1)) (then (unreachable)))
+    (if (i32.eq (memory.grow (i32.const 33)) (i32.const -1)) (then (unreachable)))
+    (call $dropping (i32.const 1042) (i32.const 5)))

@@ -1,0 +1,8 @@
+(table $a 1 funcref)
+(table $b 1 funcref)
+(table $c 1 funcref)
+(func $apply (export "stecker:plugin/transform@VERSION#apply") (param $config i32) (param $config_len i32) (param $at i32) (param $len i32) (result i32)
+    (drop (table.grow $a (ref.null func) (i32.const 45000)))
+    (drop (table.grow $b (ref.null func) (i32.const 45000)))
+    (if (i32.eq (table.grow $c (ref.null func) (i32.const 45000)) (i32.const -1)) (then unreachable))
+    (call $dropping (i32.const 1042) (i32.const 5)))

@@ -1,0 +1,7 @@
+(memory (export "memory") 1)
+(data (i32.const 1024) "\10\04\00\00\11\00\00\00")
+(data (i32.const 1040) "{\"title\":\"Guest\"}")
+(func (export "stecker:plugin/meta@VERSION#describe") (result i32) (i32.const 1024))
+(func $cabi_realloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0x7ffffff0))
+(func $apply (export "stecker:plugin/transform@VERSION#apply") (param $config i32) (param $config_len i32) (param $at i32) (param $len i32) (result i32)
+    (i32.const 0))

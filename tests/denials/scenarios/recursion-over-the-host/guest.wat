@@ -1,0 +1,8 @@
+(table $t 1 1 funcref)
+(elem (i32.const 0) $deeper)
+(type $f (func (param i64 i64 i64 i64 i64 i64 i64 i64) (result i64)))
+(func $deeper (type $f)
+    (i64.add (call_indirect (type $f) (local.get 7) (local.get 6) (local.get 5) (local.get 4) (local.get 3) (local.get 2) (local.get 1) (local.get 0) (i32.const 0))
+             (local.get 0)))
+(func $apply (export "stecker:plugin/transform@VERSION#apply") (param $config i32) (param $config_len i32) (param $at i32) (param $len i32) (result i32)
+    (drop (call $deeper (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4) (i64.const 5) (i64.const 6) (i64.const 7) (i64.const 8))) (i32.const 0))
