@@ -1,4 +1,4 @@
-//! One call: admission, a fresh instance, the bounds around it, and what became of it.
+//! One call: admission, an instance, the bounds around it, and what became of it.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -19,14 +19,17 @@ use crate::{
     binding::Binding,
     capability::{log::LogSink, wasi, wasi_http::WasiHttp},
     contract::v1_0,
+    cpu::Paced,
     egress::{
         Egress,
         scrub::{Scrubbed, Scrubber},
     },
     engine::MAX_MEMORY,
     error::{BindError, CallError},
-    memory::{MemoryLimiter, MemoryMeter},
-    release::Release,
+    instance::{Live, Warm, WarmPlace},
+    memory::{MemoryLimiter, MemoryMeter, Refusal},
+    release::{Release, ReleaseInner},
+    tenant::Tenant,
 };
 
 /// A call's result and what it used. The use is known however the call ended.
@@ -66,10 +69,11 @@ pub(crate) struct Bound {
     pub(crate) hmac_secrets: std::collections::BTreeSet<String>,
     pub(crate) memory_limit: usize,
     pub(crate) deadline: Duration,
+    pub(crate) tenant: Arc<Tenant>,
 }
 
 impl Bound {
-    pub(crate) fn new(release: &Release, mut binding: Binding) -> Result<Self, BindError> {
+    pub(crate) fn new(release: &Release, mut binding: Binding, tenant: Arc<Tenant>) -> Result<Self, BindError> {
         let manifest = &release.inspection().manifest;
         let config: serde_json::Value =
             serde_json::from_str(&binding.config).map_err(|error| BindError::Config {
@@ -105,6 +109,14 @@ impl Bound {
             observer: binding.observer,
             scrubber: Arc::clone(&scrubber),
         });
+        if !(1..=1 << 20).contains(&binding.tenant_limits.memory_mib)
+            || !(1..=4_096).contains(&binding.tenant_limits.calls)
+        {
+            return Err(BindError::Limits {
+                message: "of the tenant, `memory-mib` has to be 1 to 1,048,576 and `calls` 1 to 4,096"
+                    .to_owned(),
+            });
+        }
         Ok(Self {
             scrubber,
             egress: Egress::new(manifest, &config, &binding, &release.inner().sandbox.network)?,
@@ -113,6 +125,7 @@ impl Bound {
             binding,
             memory_limit,
             deadline,
+            tenant,
         })
     }
 }
@@ -122,6 +135,7 @@ impl Bound {
 pub(crate) struct Meter {
     pub(crate) memory: Arc<MemoryMeter>,
     ticks: AtomicU64,
+    busy_ns: AtomicU64,
     http_requests: AtomicU32,
     http_bytes_in: AtomicU64,
 }
@@ -143,7 +157,7 @@ impl Meter {
             peak_memory: self.memory.peak(),
             http_requests: self.http_requests.load(Ordering::Relaxed),
             http_bytes_in: self.http_bytes_in.load(Ordering::Relaxed),
-            cpu_us: 0,
+            cpu_us: self.busy_ns.load(Ordering::Relaxed) / 1_000,
         }
     }
 }
@@ -168,6 +182,36 @@ pub(crate) struct CallState {
     /// The same, but of one call only. Before the table, so that it is dropped first.
     wasi_http: Option<WasiHttp>,
     table: ResourceTable,
+}
+
+impl CallState {
+    fn new(caller: Caller) -> Self {
+        let bound = &caller.bound;
+        let memory = MemoryLimiter::new(
+            bound.memory_limit,
+            Arc::clone(&bound.tenant),
+            Arc::clone(&caller.meter.memory),
+        );
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self {
+            memory,
+            wasi: None,
+            wasi_http: None,
+            table,
+            caller,
+        }
+    }
+
+    /// Whether the guest has given back every handle.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Bytes over all memories and tables.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.memory.used()
+    }
 }
 
 impl Caller {
@@ -208,60 +252,67 @@ const MIN_HOSTCALL_FUEL: usize = 64 << 20;
 
 type GuestResult<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
 
-/// Runs one function of a fresh instance within the bounds of the binding, or within `at_most` if that is less.
+/// Runs one function within the bounds of the binding, or within `at_most` if that is less. `place` is where a warm instance may lie and
+/// may be left.
 pub(crate) async fn run<T: Send>(
     release: &Release,
     bound: &Arc<Bound>,
+    place: Option<&Arc<WarmPlace>>,
     at_most: Option<Duration>,
-    function: impl for<'a> FnOnce(&'a v1_0::Guest, &'a mut Store<CallState>) -> GuestResult<'a, T> + Send,
+    function: impl for<'a> FnOnce(&'a v1_0::Guest, &'a mut Live) -> GuestResult<'a, T> + Send,
 ) -> Called<T> {
     let release = release.inner();
     let sandbox = &release.sandbox;
     let limit = at_most.map_or(bound.deadline, |at_most| at_most.min(bound.deadline));
     let asked = Instant::now();
-    let Ok(Ok(permit)) = tokio::time::timeout(limit, sandbox.admission.acquire()).await else {
+    // The tenant's own turn comes first, so that one that asks for a thousand calls waits in its own line and not in everybody's.
+    let admission = async {
+        let tenant = bound.tenant.admit().await?;
+        Some((tenant, sandbox.admission.acquire().await.ok()?))
+    };
+    let Ok(Some(admitted)) = tokio::time::timeout(limit, admission).await else {
         return Called::failed(CallError::Busy { waited: limit });
     };
     let started = Instant::now();
     tracing::trace!(waited = ?started - asked, connection = %bound.binding.connection, "a call is let in");
     let meter = Arc::new(Meter::default());
-    let log = Arc::new(LogSink::new(Arc::clone(&bound.binding.observer)));
-    let state = CallState {
-        caller: Caller {
-            bound: Arc::clone(bound),
-            meter: Arc::clone(&meter),
-            log: Arc::clone(&log),
-            started,
-            deadline: started + limit,
-        },
-        memory: MemoryLimiter::new(bound.memory_limit, Arc::clone(&meter.memory)),
-        wasi: None,
-        wasi_http: None,
-        table: {
-            let mut table = ResourceTable::new();
-            table.set_max_capacity(MAX_RESOURCES);
-            table
-        },
+    let warm = place.and_then(|place| place.take());
+    let log = match &warm {
+        Some(warm) => Arc::clone(&warm.live.store.data().caller.log),
+        None => Arc::new(LogSink::new(Arc::clone(&bound.binding.observer))),
     };
-    let body = async {
-        let mut store = Store::new(&sandbox.engine, state);
-        bound_store(&mut store, Arc::clone(&meter), bound.memory_limit);
-        function(&release.guest, &mut store).await
+    let caller = Caller {
+        bound: Arc::clone(bound),
+        meter: Arc::clone(&meter),
+        log: Arc::clone(&log),
+        started,
+        deadline: started + limit,
     };
+    let body = Box::pin(async {
+        let mut lived = Lived::begin(release, caller, warm, place.is_some()).await?;
+        let answer = function(&release.guest, lived.live()).await?;
+        Ok((lived, answer))
+    });
+    let body = Paced::new(&sandbox.cpu, bound.tenant.id, &meter.busy_ns, body);
     // Epochs stop a guest that computes, and they tell where it was. This one is for a guest that waits, so it comes a little later.
     let grace = sandbox.tick * 5;
-    let ended = AssertUnwindSafe(tokio::time::timeout(limit + grace, Box::pin(body)))
+    let ended = AssertUnwindSafe(tokio::time::timeout(limit + grace, body))
         .catch_unwind()
         .await;
-    drop(permit);
+    drop(admitted);
     // The observer is the embedder's code, so it may panic as well.
     let ended = match std::panic::catch_unwind(AssertUnwindSafe(|| log.finish())) {
         Ok(()) => ended,
         Err(panic) => ended.and(Err(panic)),
     };
     let result = match ended {
-        Ok(Ok(Ok(answer))) => answer.map_err(|error| CallError::Plugin(bound.scrubber.error(error))),
-        Ok(Ok(Err(error))) => Err(classify(&error, &meter.memory, limit, bound.memory_limit)),
+        Ok(Ok(Ok((lived, answer)))) => {
+            if let (Lived::Warm(warm), Some(place)) = (lived, place) {
+                warm.put_back(place);
+            }
+            answer.map_err(|error| CallError::Plugin(bound.scrubber.error(error)))
+        }
+        Ok(Ok(Err(error))) => Err(classify(&error, &meter.memory, limit, bound)),
         Ok(Err(_elapsed)) => Err(CallError::Deadline {
             limit,
             backtrace: Vec::new(),
@@ -270,19 +321,68 @@ pub(crate) async fn run<T: Send>(
             message: panic_text(&*panic),
         }),
     };
-    Called {
-        result,
-        usage: meter.usage(started),
+    let usage = meter.usage(started);
+    bound.tenant.book(&usage);
+    Called { result, usage }
+}
+
+/// The instance of a call, and whether it may outlive it.
+enum Lived {
+    Once(Box<Live>),
+    Warm(Box<Warm>),
+}
+
+impl Lived {
+    async fn begin(
+        release: &ReleaseInner,
+        caller: Caller,
+        warm: Option<Warm>,
+        keep: bool,
+    ) -> wasmtime::Result<Self> {
+        if let Some(mut warm) = warm {
+            begin_call(&mut warm.live.store, caller);
+            return Ok(Self::Warm(Box::new(warm)));
+        }
+        let sandbox = &release.sandbox;
+        let mut store = Store::new(&sandbox.engine, CallState::new(caller));
+        bound_store(&mut store);
+        let live = release.guest.instantiate(store).await?;
+        if !keep {
+            return Ok(Self::Once(Box::new(live)));
+        }
+        Ok(match Warm::new(live, &sandbox.warm_room) {
+            Ok(warm) => Self::Warm(Box::new(warm)),
+            Err(live) => Self::Once(Box::new(live)),
+        })
+    }
+
+    fn live(&mut self) -> &mut Live {
+        match self {
+            Self::Once(live) => live,
+            Self::Warm(warm) => &mut warm.live,
+        }
     }
 }
 
-fn bound_store(store: &mut Store<CallState>, meter: Arc<Meter>, memory_limit: usize) {
+/// A store that served another call before.
+fn begin_call(store: &mut Store<CallState>, caller: Caller) {
+    let state = store.data_mut();
+    state.memory.report_to(Arc::clone(&caller.meter.memory));
+    state.caller = caller;
+    state.wasi = None;
+    state.wasi_http = None;
+    store.set_epoch_deadline(1);
+}
+
+fn bound_store(store: &mut Store<CallState>) {
+    let memory_limit = store.data().caller.bound.memory_limit;
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(memory_limit.max(MIN_HOSTCALL_FUEL));
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |state| {
-        meter.ticks.fetch_add(1, Ordering::Relaxed);
-        Ok(if Instant::now() >= state.data().caller.deadline {
+    store.epoch_deadline_callback(|state| {
+        let caller = &state.data().caller;
+        caller.meter.ticks.fetch_add(1, Ordering::Relaxed);
+        Ok(if Instant::now() >= caller.deadline {
             UpdateDeadline::Interrupt
         } else {
             UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
@@ -290,12 +390,7 @@ fn bound_store(store: &mut Store<CallState>, meter: Arc<Meter>, memory_limit: us
     });
 }
 
-fn classify(
-    error: &wasmtime::Error,
-    memory: &MemoryMeter,
-    limit: Duration,
-    memory_limit: usize,
-) -> CallError {
+fn classify(error: &wasmtime::Error, memory: &MemoryMeter, limit: Duration, bound: &Bound) -> CallError {
     let backtrace = backtrace_of(error);
     let trap = error.downcast_ref::<Trap>();
     match trap {
@@ -307,11 +402,20 @@ fn classify(
         return CallError::Deadline { limit, backtrace };
     }
     // Runtimes abort in their own ways when an allocation fails, so what came after the refusal is put down to it.
-    if memory.refused() {
-        return CallError::OutOfMemory {
-            limit_bytes: u64::try_from(memory_limit).unwrap_or(u64::MAX),
-            backtrace,
-        };
+    let bytes = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX);
+    match memory.refused() {
+        Some(Refusal::Instance) => {
+            return CallError::OutOfMemory {
+                limit_bytes: bytes(bound.memory_limit),
+                backtrace,
+            };
+        }
+        Some(Refusal::Tenant) => {
+            return CallError::TenantOutOfMemory {
+                limit_bytes: bytes(bound.tenant.memory_limit()),
+            };
+        }
+        None => {}
     }
     if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
         return CallError::Trap {

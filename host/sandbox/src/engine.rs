@@ -7,7 +7,7 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
-use crate::error::SandboxError;
+use crate::{compiler::Compiler, error::SandboxError};
 
 /// How a sandbox is set up.
 #[derive(Debug, Clone)]
@@ -15,7 +15,8 @@ pub struct SandboxOptions {
     /// Where compiled plugins are kept between starts. It is made if it is not there, for this user only. None: every start compiles
     /// anew (seconds for a large plugin).
     pub cache_dir: Option<PathBuf>,
-    /// Calls that run at the same time, 1 to 4,096; more wait their turn. Each reserves 8 GiB of address space (not of memory).
+    /// Calls that run at the same time, 1 to 4,096; more wait their turn. Each reserves 8 GiB of address space (not of memory). Half as many
+    /// again can lie warm between calls.
     pub max_instances: u32,
     /// How often guests are interrupted to let others run and to look at the clock, 1 ms to 1 s. Also the unit of
     /// [`CallUsage::epoch_ticks`](stecker_model::CallUsage).
@@ -25,6 +26,10 @@ pub struct SandboxOptions {
     /// The name servers that the hosts of requests are looked up with, and nothing else (no hosts file, no search domains). Empty: the
     /// operating system's way.
     pub dns: Vec<SocketAddr>,
+    /// Where plugins are compiled.
+    pub compiler: Compiler,
+    /// Guests that compute at the same time before tenants have to share, at least 1. None: as many as there are processors.
+    pub cpu_slots: Option<u32>,
 }
 
 impl Default for SandboxOptions {
@@ -35,6 +40,8 @@ impl Default for SandboxOptions {
             tick: Duration::from_millis(10),
             max_component_bytes: stecker_registry::InspectLimits::default().max_bytes,
             dns: Vec::new(),
+            compiler: Compiler::default(),
+            cpu_slots: None,
         }
     }
 }
@@ -46,10 +53,10 @@ const WASM_STACK: usize = 512 << 10;
 /// The stack that a call runs on: wasm frames, and what host functions called from them need.
 const FIBER_STACK: usize = 2 << 20;
 /// Known toolchains use one memory; two leaves room for a composed plugin.
-const MEMORIES_PER_COMPONENT: u32 = 2;
+pub(crate) const MEMORIES_PER_COMPONENT: u32 = 2;
 /// A Python plugin is dozens of modules that share a memory. These slots are bookkeeping only.
 const MODULES_PER_COMPONENT: u32 = 64;
-const TABLES_PER_COMPONENT: u32 = 16;
+pub(crate) const TABLES_PER_COMPONENT: u32 = 16;
 
 impl SandboxOptions {
     pub(crate) fn check(&self) -> Result<(), SandboxError> {
@@ -68,12 +75,17 @@ impl SandboxOptions {
         Ok(())
     }
 
+    /// Instances that may lie warm, beyond those that run.
+    pub(crate) fn warm_instances(&self) -> u32 {
+        self.max_instances.div_ceil(2)
+    }
+
     fn pool(&self) -> PoolingAllocationConfig {
-        let instances = self.max_instances;
+        let instances = self.max_instances.saturating_add(self.warm_instances());
         let mut pool = PoolingAllocationConfig::new();
         pool
-            // The semaphore in front lets in `max_instances` calls, and the caps per component make sure that the pool then has room for
-            // all of them: running out of slots is not a way to fail.
+            // The semaphores in front let in so many calls and warm instances, and the caps per component make sure that the pool then has
+            // room for all of them: running out of slots is not a way to fail.
             .total_component_instances(instances)
             .total_stacks(instances)
             .total_gc_heaps(instances)
@@ -102,33 +114,14 @@ impl SandboxOptions {
         pool
     }
 
-    fn config(&self) -> Config {
-        let mut config = Config::new();
-        config
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool()))
-            // A fresh instance maps the initial memory instead of copying it.
-            .memory_init_cow(true)
-            .epoch_interruption(true)
-            // No guest of this contract is async; with support for it a call costs twice as much.
-            .concurrency_support(false)
-            .max_wasm_stack(WASM_STACK)
-            .async_stack_size(FIBER_STACK)
-            // Names are enough in a backtrace. The default lets an environment variable decide about parsing a stranger's DWARF.
-            .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-            .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(64))
-            // A transform has to give the same answer on every machine, because it is replayed.
-            .cranelift_nan_canonicalization(true)
-            .relaxed_simd_deterministic(true)
-            .parallel_compilation(true);
-        config
-    }
-
     pub(crate) fn engine(&self) -> Result<Engine, SandboxError> {
         let failed = |message: String| SandboxError::Engine {
             instances: self.max_instances,
             message,
         };
-        let engine = Engine::new(&self.config()).map_err(|error| failed(format!("{error:#}")))?;
+        let mut config = config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool()));
+        let engine = Engine::new(&config).map_err(|error| failed(format!("{error:#}")))?;
         let weak = engine.weak();
         let tick = self.tick;
         std::thread::Builder::new()
@@ -137,6 +130,32 @@ impl SandboxOptions {
             .map_err(|error| failed(format!("its clock thread did not start: {error}")))?;
         Ok(engine)
     }
+}
+
+/// Everything that compiled code depends on: the same for the engine that runs it and for one that only compiles it.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        // A fresh instance maps the initial memory instead of copying it.
+        .memory_init_cow(true)
+        .epoch_interruption(true)
+        // No guest of this contract is async; with support for it a call costs twice as much.
+        .concurrency_support(false)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(FIBER_STACK)
+        // Names are enough in a backtrace. The default lets an environment variable decide about parsing a stranger's DWARF.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(64))
+        // A transform has to give the same answer on every machine, because it is replayed.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .parallel_compilation(true);
+    config
+}
+
+/// An engine for a process that compiles and never runs anything: without the pool's address space, and without a clock.
+pub(crate) fn for_compiling() -> Result<Engine, String> {
+    Engine::new(&config()).map_err(|error| format!("{error:#}"))
 }
 
 /// Ends with the engine, which lives as long as a sandbox or a release of it.

@@ -51,6 +51,15 @@ pub enum LoadError {
         /// What the compiler said.
         message: String,
     },
+    /// Compiling it would take more than it may.
+    #[error(
+        "the plugin could not be compiled within the bounds of this host: {message}. Mostly a single function is far too large; build the plugin \
+         with optimisation, split what is generated, or raise the host's bounds for compiling"
+    )]
+    CompileBounds {
+        /// Which bound.
+        message: String,
+    },
     /// Its imports or exports have other types than the contract.
     #[error(
         "the plugin does not fit this host: {message}. Build it with the unchanged WIT files of a contract version that this host offers"
@@ -119,12 +128,18 @@ pub enum CallError {
         /// The guest's functions, innermost first.
         backtrace: Vec<String>,
     },
+    /// The guest asked for memory that other calls of the same tenant hold, and died of it.
+    TenantOutOfMemory {
+        /// Over all instances of the tenant, in bytes.
+        limit_bytes: u64,
+    },
     /// The guest called itself too deep.
     StackOverflow {
         /// The guest's functions, innermost first.
         backtrace: Vec<String>,
     },
-    /// Every instance of the sandbox was taken until the call's time was over. The plugin was not called at all.
+    /// Every instance of the sandbox, or every one that the tenant may have, was taken until the call's time was over. The plugin was not
+    /// called at all.
     Busy {
         /// How long the call waited.
         waited: Duration,
@@ -149,7 +164,9 @@ impl CallError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Plugin(error) => error.kind(),
-            Self::Deadline { .. } | Self::Busy { .. } => ErrorCode::Transient,
+            Self::Deadline { .. } | Self::Busy { .. } | Self::TenantOutOfMemory { .. } => {
+                ErrorCode::Transient
+            }
             Self::NoRole(_) => ErrorCode::Unsupported,
             Self::Trap { .. }
             | Self::OutOfMemory { .. }
@@ -194,14 +211,20 @@ impl fmt::Display for CallError {
                  or raise `limits.memory-mib` in the plugin's manifest if that is the lower one",
                 limit_bytes >> 20
             )?,
+            Self::TenantOutOfMemory { limit_bytes } => write!(
+                f,
+                "the plugin needed more memory, and the calls of its tenant that run at the same time have all of its {} MiB. It works when \
+                 there are fewer of them, or with a higher `memory-mib` in the tenant's limits",
+                limit_bytes >> 20
+            )?,
             Self::StackOverflow { .. } => f.write_str(
                 "the plugin used up its stack: its functions call each other too deep, mostly on data nested without end. This is a fault of \
                  the plugin; report it to its author with the functions below",
             )?,
             Self::Busy { waited } => write!(
                 f,
-                "all instances of the sandbox were busy for {waited:?}, so the plugin was not called. Nothing was done; raise the sandbox's \
-                 `max_instances` if this happens often"
+                "all instances that the tenant may have, or all of the sandbox, were busy for {waited:?}, so the plugin was not called. Nothing \
+                 was done; raise `calls` in the tenant's limits or the sandbox's `max_instances` if this happens often"
             )?,
             Self::NoRole(role) => {
                 write!(f, "the plugin does not have the role `{role}`. Use another plugin or another release of it")?;

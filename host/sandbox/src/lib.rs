@@ -1,7 +1,8 @@
 //! Runs plugin components for strangers: compiles, caches, instantiates, limits, and gives each call only what its connection was granted.
 //!
-//! A plugin's author is taken for hostile. So every call gets a fresh instance in a store of its own, which is thrown away afterwards;
-//! memory, time, log lines and bytes are bounded per call; and there is one way out (`stecker:plugin/http`), with one policy in front
+//! A plugin's author is taken for hostile. So every call gets a fresh instance in a store of its own, which is thrown away afterwards
+//! (unless its connection asks for a warm one); memory, time, log lines and bytes are bounded per call, memory and calls at the same time
+//! per tenant, and tenants share the processors fairly; compiling can be left to a child process; and there is one way out (`stecker:plugin/http`), with one policy in front
 //! of it. Whatever a guest does ends as a [`CallError`]: traps, endless loops and panics in the host's own code stay with the call
 //! that they happened in.
 //!
@@ -19,22 +20,28 @@ mod binding;
 mod call;
 mod capability;
 mod check;
+mod compiler;
 mod contract;
+mod cpu;
 mod egress;
 mod engine;
 mod error;
+mod instance;
 mod memory;
 mod release;
 mod sandbox;
 mod session;
+mod tenant;
 
 pub use binding::{
     Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, NoCredentials, NoStorage,
     Observer, Secret, Storage, StorageError, StoredEntry, TokenLease, Tokens, TracingObserver,
 };
 pub use call::Called;
+pub use compiler::{CompileBounds, Compiler, compile_as_child};
 pub use engine::SandboxOptions;
 pub use error::{BindError, CallError, LoadError, SandboxError};
 pub use release::Release;
 pub use sandbox::Sandbox;
 pub use session::{Session, Subscription};
+pub use tenant::TenantUsage;

@@ -96,11 +96,12 @@ impl Release {
     /// [`CallError`], also if the answer is not a JSON object of at most 1 MiB.
     pub async fn describe(&self) -> Result<serde_json::Value, CallError> {
         let described = self.inner.description.get_or_try_init(|| async {
-            let bound = Bound::new(self, nobody()).map_err(|error| CallError::Host {
+            let nobody = Arc::clone(&self.inner.sandbox.nobody);
+            let bound = Bound::new(self, binding_of_nobody(), nobody).map_err(|error| CallError::Host {
                 message: error.to_string(),
             })?;
-            let called = call::run(self, &Arc::new(bound), None, |guest, store| {
-                Box::pin(guest.describe(store))
+            let called = call::run(self, &Arc::new(bound), None, None, |guest, live| {
+                Box::pin(guest.describe(live))
             })
             .await;
             called.result.and_then(|json| check::description(&json))
@@ -113,12 +114,17 @@ impl Release {
     /// # Errors
     /// [`BindError`] if configuration, grants or limits cannot be used.
     pub fn bind(&self, binding: Binding) -> Result<Session, BindError> {
-        Ok(Session::new(self.clone(), Bound::new(self, binding)?))
+        let tenant = self
+            .inner
+            .sandbox
+            .tenants
+            .get(&binding.tenant, &binding.tenant_limits);
+        Ok(Session::new(self.clone(), Bound::new(self, binding, tenant)?))
     }
 }
 
 /// For calls on nobody's behalf: no configuration, no grants.
-fn nobody() -> Binding {
+fn binding_of_nobody() -> Binding {
     let name = stecker_model::Name::default_tenant();
     Binding {
         tenant: name.clone(),

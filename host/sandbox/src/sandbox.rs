@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use stecker_model::Digest;
-use stecker_registry::InspectLimits;
+use stecker_model::{Digest, Name, TenantLimits};
+use stecker_registry::{InspectLimits, Inspection};
 use tokio::sync::Semaphore;
 use wasmtime::{
     Engine,
@@ -19,11 +19,14 @@ use crate::{
     aot::AotCache,
     call::CallState,
     capability,
+    compiler::CompileQueue,
     contract::v1_0,
     egress::Network,
+    cpu::Cpu,
     engine::SandboxOptions,
     error::{LoadError, SandboxError},
     release::{Release, ReleaseInner},
+    tenant::{Tenant, TenantUsage, Tenants},
 };
 
 /// Loads releases and runs calls to them. Cheap to clone; all clones are the same sandbox.
@@ -37,10 +40,17 @@ pub(crate) struct SandboxInner {
     pub(crate) tick: Duration,
     /// Stands in front of the pool: who finds no permit waits, instead of failing on an empty pool.
     pub(crate) admission: Semaphore,
+    /// Room in the pool for warm instances, beyond that of running calls: what lies idle never keeps a call waiting.
+    pub(crate) warm_room: Arc<Semaphore>,
+    pub(crate) cpu: Cpu,
+    pub(crate) tenants: Tenants,
+    /// For calls on nobody's behalf.
+    pub(crate) nobody: Arc<Tenant>,
     pub(crate) max_instances: u32,
     pub(crate) network: Network,
     linker: Linker<CallState>,
     cache: Option<AotCache>,
+    compile: CompileQueue,
     inspect_limits: InspectLimits,
     /// One slot per digest, so that a release is compiled once however many ask for it at the same time. Only weak: what nobody uses any
     /// more gives its memory back.
@@ -66,13 +76,21 @@ impl Sandbox {
     pub fn new(options: SandboxOptions) -> Result<Self, SandboxError> {
         options.check()?;
         let engine = options.engine()?;
+        let warm = options.warm_instances();
         let SandboxOptions {
             cache_dir,
             max_instances,
             tick,
             max_component_bytes,
             dns,
+            compiler,
+            cpu_slots,
         } = options;
+        let slots = cpu_slots
+            .map(|slots| usize::try_from(slots).unwrap_or(usize::MAX))
+            .or_else(|| std::thread::available_parallelism().ok().map(Into::into))
+            .unwrap_or(1);
+        let tenants = Tenants::default();
         let mut linker = Linker::new(&engine);
         v1_0::add_to_linker(&mut linker)
             .and_then(|()| capability::wasi::add_to_linker(&mut linker))
@@ -93,7 +111,12 @@ impl Sandbox {
             inner: Arc::new(SandboxInner {
                 engine,
                 tick,
-                admission: Semaphore::new(usize::try_from(max_instances).unwrap_or(usize::MAX)),
+                admission: permits(max_instances),
+                warm_room: Arc::new(permits(warm)),
+                cpu: Cpu::new(slots),
+                compile: CompileQueue::new(compiler, slots),
+                nobody: tenants.apart(&TenantLimits::default()),
+                tenants,
                 max_instances,
                 network,
                 linker,
@@ -130,10 +153,16 @@ impl Sandbox {
         if let Some(release) = slot.upgrade() {
             return Ok(Release::from_inner(release));
         }
-        let release = blocking(move || prepare(&inner, (*component).as_ref())).await??;
+        let release = prepare(inner, component).await?;
         let release = Arc::new(release);
         *slot = Arc::downgrade(&release);
         Ok(Release::from_inner(release))
+    }
+
+    /// What a tenant uses now and has used, if it has a session.
+    #[must_use]
+    pub fn tenant_usage(&self, tenant: &Name) -> Option<TenantUsage> {
+        self.inner.tenants.usage(tenant)
     }
 
     fn slot(&self, digest: Digest) -> Arc<Slot> {
@@ -146,6 +175,10 @@ impl Sandbox {
     }
 }
 
+fn permits(number: u32) -> Semaphore {
+    Semaphore::new(usize::try_from(number).unwrap_or(Semaphore::MAX_PERMITS))
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work)
         .await
@@ -154,46 +187,69 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         })
 }
 
-fn prepare(sandbox: &Arc<SandboxInner>, bytes: &[u8]) -> Result<ReleaseInner, LoadError> {
-    let inspection = stecker_registry::inspect_with(bytes, sandbox.inspect_limits)?;
-    let (component, from_cache) = compile(sandbox, &inspection.digest, bytes)?;
+type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+async fn prepare(sandbox: Arc<SandboxInner>, bytes: Bytes) -> Result<ReleaseInner, LoadError> {
+    let (inspection, cached) = {
+        let (sandbox, bytes) = (Arc::clone(&sandbox), Arc::clone(&bytes));
+        blocking(move || {
+            let inspection = stecker_registry::inspect_with((*bytes).as_ref(), sandbox.inspect_limits)?;
+            let cached = from_cache(&sandbox, &inspection.digest);
+            Ok::<_, LoadError>((inspection, cached))
+        })
+        .await??
+    };
+    let from_cache = cached.is_some();
+    let component = match cached {
+        Some(component) => component,
+        None => {
+            let code = sandbox.compile.compile(&sandbox.engine, bytes).await?;
+            let (sandbox, digest) = (Arc::clone(&sandbox), inspection.digest.clone());
+            blocking(move || just_compiled(&sandbox, &digest, &code)).await??
+        }
+    };
+    blocking(move || link(sandbox, inspection, &component, from_cache)).await?
+}
+
+fn from_cache(sandbox: &SandboxInner, digest: &Digest) -> Option<Component> {
+    let code = sandbox.cache.as_ref()?.load(digest)?;
+    // SAFETY: `AotCache::load` only returns bytes whose MAC proves that this host wrote them with the engine's own compiler, for this
+    // component and an engine of this configuration. They are in memory of our own, so nobody can change them in between.
+    match unsafe { Component::deserialize(&sandbox.engine, &code) } {
+        Ok(component) => Some(component),
+        Err(error) => {
+            tracing::warn!(%digest, error = format!("{error:#}"), "a compiled plugin was refused; compiling it again");
+            None
+        }
+    }
+}
+
+fn just_compiled(sandbox: &SandboxInner, digest: &Digest, code: &[u8]) -> Result<Component, LoadError> {
+    // SAFETY: the bytes come from the engine's own compiler, called a moment ago in this process or in a child that is this very program;
+    // a program of another version is refused by the check of versions and settings in `deserialize`.
+    let component =
+        unsafe { Component::deserialize(&sandbox.engine, code) }.map_err(|error| LoadError::Host {
+            message: format!("what was compiled does not fit this engine: {error:#}"),
+        })?;
+    if let Some(cache) = &sandbox.cache {
+        cache.store(digest, code);
+    }
+    Ok(component)
+}
+
+fn link(
+    sandbox: Arc<SandboxInner>,
+    inspection: Inspection,
+    component: &Component,
+    from_cache: bool,
+) -> Result<ReleaseInner, LoadError> {
     let fits_not = |error: &wasmtime::Error| LoadError::Link {
         message: format!("{error:#}"),
     };
     let pre = sandbox
         .linker
-        .instantiate_pre(&component)
+        .instantiate_pre(component)
         .map_err(|error| fits_not(&error))?;
     let guest = v1_0::Guest::new(pre, &inspection.roles).map_err(|error| fits_not(&error))?;
-    Ok(ReleaseInner::new(
-        Arc::clone(sandbox),
-        inspection,
-        guest,
-        from_cache,
-    ))
-}
-
-fn compile(sandbox: &SandboxInner, digest: &Digest, bytes: &[u8]) -> Result<(Component, bool), LoadError> {
-    if let Some(code) = sandbox.cache.as_ref().and_then(|cache| cache.load(digest)) {
-        // SAFETY: `AotCache::load` only returns bytes whose MAC proves that this host wrote them with `Component::serialize`, for this
-        // component and an engine of this configuration. They are in memory of our own, so nobody can change them in between.
-        match unsafe { Component::deserialize(&sandbox.engine, &code) } {
-            Ok(component) => return Ok((component, true)),
-            Err(error) => {
-                tracing::warn!(%digest, error = format!("{error:#}"), "a compiled plugin was refused; compiling it again");
-            }
-        }
-    }
-    let component = Component::from_binary(&sandbox.engine, bytes).map_err(|error| LoadError::Compile {
-        message: format!("{error:#}"),
-    })?;
-    if let Some(cache) = &sandbox.cache {
-        match component.serialize() {
-            Ok(code) => cache.store(digest, &code),
-            Err(error) => {
-                tracing::warn!(%digest, error = format!("{error:#}"), "a compiled plugin could not be written out");
-            }
-        }
-    }
-    Ok((component, false))
+    Ok(ReleaseInner::new(sandbox, inspection, guest, from_cache))
 }

@@ -4,26 +4,29 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use stecker_model::{
-    Attributes, Finding, LookupItem, Name, Outcome, Page, PluginError, Probe, RawRequest, ReadRequest,
-    Received, Record, StreamInfo, Transformed, WriteItem,
+    Attributes, Finding, Instances, LookupItem, Name, Outcome, Page, PluginError, Probe, RawRequest,
+    ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
 };
 use stecker_registry::Role;
-use wasmtime::Store;
 
 use crate::{
-    call::{self, Bound, CallState, Called},
+    call::{self, Bound, Called},
     check,
     contract::v1_0::Guest,
     error::CallError,
+    instance::{Live, WarmPlace},
     release::Release,
 };
 
 /// Calls the roles of a release on behalf of one connection. Holds the connection's HTTP pool, which no other session shares. Cheap
-/// to clone. Every call runs in a fresh instance; dropping a call's future ends the call.
+/// to clone. Every call runs in a fresh instance, unless the
+/// binding asks for a warm one; dropping a call's future ends the call.
 #[derive(Clone)]
 pub struct Session {
     release: Release,
     bound: Arc<Bound>,
+    /// None: every call gets a fresh instance. Not in `bound`, which every store points to: the two would keep each other alive.
+    warm: Option<Arc<WarmPlace>>,
 }
 
 /// A callback that was registered with a system.
@@ -48,9 +51,11 @@ type Answer<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
 
 impl Session {
     pub(crate) fn new(release: Release, bound: Bound) -> Self {
+        let warm = (bound.binding.instances == Instances::Warm).then(Arc::default);
         Self {
             release,
             bound: Arc::new(bound),
+            warm,
         }
     }
 
@@ -70,32 +75,34 @@ impl Session {
         &self,
         role: Role,
         at_most: Option<Duration>,
-        function: impl for<'a> FnOnce(&'a Guest, &'a mut Store<CallState>, &'a String) -> Answer<'a, T>
-        + Send
-        + 'static,
+        function: impl for<'a> FnOnce(&'a Guest, &'a mut Live, &'a String) -> Answer<'a, T> + Send + 'static,
     ) -> Called<T> {
         if !self.release.has(role) {
             return Called::failed(CallError::NoRole(role));
         }
         let bound = Arc::clone(&self.bound);
-        call::run(&self.release, &self.bound, at_most, move |guest, store| {
-            Box::pin(async move { function(guest, store, &bound.binding.config).await })
-        })
+        call::run(
+            &self.release,
+            &self.bound,
+            self.warm.as_ref(),
+            at_most,
+            move |guest, live| Box::pin(async move { function(guest, live, &bound.binding.config).await }),
+        )
         .await
     }
 
     /// `connection.check`: whether and how the plugin reaches its system. A failed probe is an answer, not an error.
     pub async fn check(&self) -> Called<Vec<Probe>> {
-        self.call(Role::Connection, None, |guest, store, config| {
-            Box::pin(guest.check(store, config))
+        self.call(Role::Connection, None, |guest, live, config| {
+            Box::pin(guest.check(live, config))
         })
         .await
     }
 
     /// `connection.discover`: the streams that there are. Names are unique, schemas are JSON.
     pub async fn discover(&self) -> Called<Vec<StreamInfo>> {
-        self.call(Role::Connection, None, |guest, store, config| {
-            Box::pin(guest.discover(store, config))
+        self.call(Role::Connection, None, |guest, live, config| {
+            Box::pin(guest.discover(live, config))
         })
         .await
         .and_then(check::streams)
@@ -107,8 +114,8 @@ impl Session {
         let deadline = Duration::from_millis(request.deadline_ms).min(self.bound.deadline);
         request.deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let (max_records, cursor) = (request.max_records, request.cursor.clone());
-        self.call(Role::Source, Some(deadline), move |guest, store, config| {
-            Box::pin(guest.read(store, config, request))
+        self.call(Role::Source, Some(deadline), move |guest, live, config| {
+            Box::pin(guest.read(live, config, request))
         })
         .await
         .and_then(|page| check::page(page, max_records, cursor.as_deref()))
@@ -117,8 +124,8 @@ impl Session {
     /// `source.acknowledge`: everything up to the cursor is durable here.
     pub async fn acknowledge(&self, stream: &str, cursor: &str) -> Called<()> {
         let (stream, cursor) = (stream.to_owned(), cursor.to_owned());
-        self.call(Role::Source, None, move |guest, store, config| {
-            Box::pin(async move { guest.acknowledge(store, config, &stream, &cursor).await })
+        self.call(Role::Source, None, move |guest, live, config| {
+            Box::pin(async move { guest.acknowledge(live, config, &stream, &cursor).await })
         })
         .await
     }
@@ -126,8 +133,8 @@ impl Session {
     /// `destination.write`: one outcome per item, in their order.
     pub async fn write(&self, stream: &str, batch: Vec<WriteItem>) -> Called<Vec<Outcome>> {
         let (stream, expected) = (stream.to_owned(), batch.len());
-        self.call(Role::Destination, None, move |guest, store, config| {
-            Box::pin(async move { guest.write(store, config, &stream, batch).await })
+        self.call(Role::Destination, None, move |guest, live, config| {
+            Box::pin(async move { guest.write(live, config, &stream, batch).await })
         })
         .await
         .and_then(|outcomes| check::one_each("outcomes", outcomes, expected))
@@ -136,8 +143,8 @@ impl Session {
     /// `destination.lookup`: one finding per item, in their order.
     pub async fn lookup(&self, stream: &str, items: Vec<LookupItem>) -> Called<Vec<Finding>> {
         let (stream, expected) = (stream.to_owned(), items.len());
-        self.call(Role::Destination, None, move |guest, store, config| {
-            Box::pin(async move { guest.lookup(store, config, &stream, items).await })
+        self.call(Role::Destination, None, move |guest, live, config| {
+            Box::pin(async move { guest.lookup(live, config, &stream, items).await })
         })
         .await
         .and_then(|findings| check::findings(findings, expected))
@@ -145,8 +152,8 @@ impl Session {
 
     /// `webhook.receive`: takes apart what a system sent.
     pub async fn receive(&self, request: RawRequest) -> Called<Received> {
-        self.call(Role::Webhook, None, move |guest, store, config| {
-            Box::pin(guest.receive(store, config, request))
+        self.call(Role::Webhook, None, move |guest, live, config| {
+            Box::pin(guest.receive(live, config, request))
         })
         .await
         .and_then(check::received)
@@ -155,16 +162,16 @@ impl Session {
     /// `webhook.subscribe`: has the system call `url`. More than once is harmless.
     pub async fn subscribe(&self, url: &str, topics: &[String]) -> Called<Vec<Subscription>> {
         let (url, topics) = (url.to_owned(), topics.to_vec());
-        self.call(Role::Webhook, None, move |guest, store, config| {
-            Box::pin(async move { guest.subscribe(store, config, &url, &topics).await })
+        self.call(Role::Webhook, None, move |guest, live, config| {
+            Box::pin(async move { guest.subscribe(live, config, &url, &topics).await })
         })
         .await
     }
 
     /// `webhook.unsubscribe`: has the system stop.
     pub async fn unsubscribe(&self, subscriptions: Vec<Subscription>) -> Called<()> {
-        self.call(Role::Webhook, None, move |guest, store, config| {
-            Box::pin(guest.unsubscribe(store, config, subscriptions))
+        self.call(Role::Webhook, None, move |guest, live, config| {
+            Box::pin(guest.unsubscribe(live, config, subscriptions))
         })
         .await
     }
@@ -172,8 +179,8 @@ impl Session {
     /// `transform.apply`: one answer per record, in their order.
     pub async fn apply(&self, batch: Vec<Record>) -> Called<Vec<Transformed>> {
         let expected = batch.len();
-        self.call(Role::Transform, None, move |guest, store, config| {
-            Box::pin(guest.apply(store, config, batch))
+        self.call(Role::Transform, None, move |guest, live, config| {
+            Box::pin(guest.apply(live, config, batch))
         })
         .await
         .and_then(|answers| check::transformed(answers, expected))

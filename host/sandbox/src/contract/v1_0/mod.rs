@@ -12,10 +12,10 @@ use stecker_model::{
 use stecker_registry::Role;
 use wasmtime::{
     Store,
-    component::{HasSelf, Instance, InstancePre, Linker},
+    component::{HasSelf, InstancePre, Linker},
 };
 
-use crate::{call::CallState, session::Subscription};
+use crate::{call::CallState, instance::Live, session::Subscription};
 use bindings::exports::stecker::plugin as exports;
 
 mod bindings {
@@ -81,145 +81,137 @@ impl Guest {
         })
     }
 
-    async fn instance(&self, store: &mut Store<CallState>) -> wasmtime::Result<Instance> {
-        self.pre.instantiate_async(store).await
+    /// A new instance, in a store of its own.
+    pub(crate) async fn instantiate(&self, mut store: Store<CallState>) -> wasmtime::Result<Live> {
+        let instance = self.pre.instantiate_async(&mut store).await?;
+        Ok(Live { store, instance })
     }
 
-    pub(crate) async fn describe(&self, store: &mut Store<CallState>) -> Answer<String> {
-        let instance = self.instance(store).await?;
-        let guest = self.meta.load(&mut *store, &instance)?;
-        guest.call_describe(store).await.map(Ok)
+    pub(crate) async fn describe(&self, live: &mut Live) -> Answer<String> {
+        let guest = self.meta.load(&mut live.store, &live.instance)?;
+        guest.call_describe(&mut live.store).await.map(Ok)
     }
 
-    pub(crate) async fn check(&self, store: &mut Store<CallState>, config: &String) -> Answer<Vec<Probe>> {
+    pub(crate) async fn check(&self, live: &mut Live, config: &String) -> Answer<Vec<Probe>> {
         let indices = role(self.connection.as_ref(), Role::Connection)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
-        let answer = guest.call_check(store, config).await?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
+        let answer = guest.call_check(&mut live.store, config).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
 
     pub(crate) async fn discover(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
     ) -> Answer<Vec<crate::check::RawStreamInfo>> {
         let indices = role(self.connection.as_ref(), Role::Connection)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
-        let answer = guest.call_discover(store, config).await?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
+        let answer = guest.call_discover(&mut live.store, config).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
 
-    pub(crate) async fn read(
-        &self,
-        store: &mut Store<CallState>,
-        config: &String,
-        request: ReadRequest,
-    ) -> Answer<Page> {
+    pub(crate) async fn read(&self, live: &mut Live, config: &String, request: ReadRequest) -> Answer<Page> {
         let indices = role(self.source.as_ref(), Role::Source)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
-        let answer = guest.call_read(store, config, &request.into()).await?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
+        let answer = guest.call_read(&mut live.store, config, &request.into()).await?;
         Ok(answer.map(Into::into).map_err(Into::into))
     }
 
     pub(crate) async fn acknowledge(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
         stream: &str,
         cursor: &String,
     ) -> Answer<()> {
         let indices = role(self.source.as_ref(), Role::Source)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
-        let answer = guest.call_acknowledge(store, config, stream, cursor).await?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
+        let answer = guest
+            .call_acknowledge(&mut live.store, config, stream, cursor)
+            .await?;
         Ok(answer.map_err(Into::into))
     }
 
     pub(crate) async fn write(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
         stream: &str,
         batch: Vec<WriteItem>,
     ) -> Answer<Vec<Outcome>> {
         let indices = role(self.destination.as_ref(), Role::Destination)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
         let batch: Vec<_> = convert::all(batch);
-        let answer = guest.call_write(store, config, stream, &batch).await?;
+        let answer = guest.call_write(&mut live.store, config, stream, &batch).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
 
     pub(crate) async fn lookup(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
         stream: &str,
         items: Vec<LookupItem>,
     ) -> Answer<Vec<Finding>> {
         let indices = role(self.destination.as_ref(), Role::Destination)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
         let items: Vec<_> = convert::all(items);
-        let answer = guest.call_lookup(store, config, stream, &items).await?;
+        let answer = guest.call_lookup(&mut live.store, config, stream, &items).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
 
     pub(crate) async fn receive(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
         request: RawRequest,
     ) -> Answer<Received> {
         let indices = role(self.webhook.as_ref(), Role::Webhook)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
-        let answer = guest.call_receive(store, config, &request.into()).await?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
+        let answer = guest
+            .call_receive(&mut live.store, config, &request.into())
+            .await?;
         Ok(answer.map(Into::into).map_err(Into::into))
     }
 
     pub(crate) async fn subscribe(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
         url: &str,
         topics: &[String],
     ) -> Answer<Vec<Subscription>> {
         let indices = role(self.webhook.as_ref(), Role::Webhook)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
-        let answer = guest.call_subscribe(store, config, url, topics).await?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
+        let answer = guest.call_subscribe(&mut live.store, config, url, topics).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
 
     pub(crate) async fn unsubscribe(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
         subscriptions: Vec<Subscription>,
     ) -> Answer<()> {
         let indices = role(self.webhook.as_ref(), Role::Webhook)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
         let subscriptions: Vec<_> = convert::all(subscriptions);
-        let answer = guest.call_unsubscribe(store, config, &subscriptions).await?;
+        let answer = guest
+            .call_unsubscribe(&mut live.store, config, &subscriptions)
+            .await?;
         Ok(answer.map_err(Into::into))
     }
 
     pub(crate) async fn apply(
         &self,
-        store: &mut Store<CallState>,
+        live: &mut Live,
         config: &String,
         batch: Vec<Record>,
     ) -> Answer<Vec<Transformed>> {
         let indices = role(self.transform.as_ref(), Role::Transform)?;
-        let instance = self.instance(store).await?;
-        let guest = indices.load(&mut *store, &instance)?;
+        let guest = indices.load(&mut live.store, &live.instance)?;
         let batch: Vec<_> = convert::all(batch);
-        let answer = guest.call_apply(store, config, &batch).await?;
+        let answer = guest.call_apply(&mut live.store, config, &batch).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
 }

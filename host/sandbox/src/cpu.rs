@@ -1,0 +1,389 @@
+//! Whose guest runs next, when there are more guests that want to compute than processors.
+//!
+//! Guests share the threads of the embedder's runtime. A runtime takes tasks in turn, so a tenant with a hundred endless loops would get a
+//! hundred turns for each turn of its neighbour. So every stretch of computing (from one yield to the next, at most a tick of the engine) needs
+//! a slot first, and slots are handed out tenant by tenant:
+//!
+//! - as long as slots are free, whoever comes gets one: nobody waits while a processor is idle;
+//! - a tenant of which nothing runs gets one of a few more, at once: the operating system then shares the processors, and a neighbour that
+//!   computes little hardly notices those who compute all the time;
+//! - else it waits, and a slot that becomes free goes to the tenant with the fewest slots, and among those to the one that has computed least
+//!   of late. Within a tenant, the longest waiting comes first.
+//!
+//! A waiting guest costs no thread, and a slot is only held while guest code or a host function really runs, never while a call waits for
+//! another system.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+/// Names a tenant within one sandbox.
+pub(crate) type TenantId = u64;
+
+/// The slots of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Cpu {
+    /// Given to anybody.
+    slots: usize,
+    /// Given beyond those, each to a tenant of which nothing runs.
+    reserve: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    tenants: HashMap<TenantId, Share>,
+    next_ticket: u64,
+}
+
+/// What one tenant has and waits for. Gone when it is neither.
+#[derive(Debug, Default)]
+struct Share {
+    running: usize,
+    waiting: VecDeque<Waiting>,
+    /// Computing time, halved again and again, so that only what was lately counts.
+    lately: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    waker: Waker,
+    /// A slot was handed over; the task has to come and take it, or give it back.
+    granted: bool,
+}
+
+/// How a stretch of computing stands with the slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outside,
+    InLine(u64),
+}
+
+impl Cpu {
+    pub(crate) fn new(slots: usize) -> Self {
+        let slots = slots.max(1);
+        Self {
+            slots,
+            reserve: slots.max(2),
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the stretch may begin now; if not, `waker` is called once it may.
+    fn enter(&self, tenant: TenantId, place: &mut Place, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        let State {
+            running,
+            tenants,
+            next_ticket,
+        } = &mut *state;
+        let share = tenants.entry(tenant).or_default();
+        if let Place::InLine(ticket) = *place {
+            let Some(at) = share.waiting.iter().position(|waiting| waiting.ticket == ticket) else {
+                // Never so; but a guest that waits for ever would be the worse answer.
+                *place = Place::Outside;
+                share.running += 1;
+                *running += 1;
+                return true;
+            };
+            if share.waiting.get(at).is_some_and(|waiting| waiting.granted) {
+                share.waiting.remove(at);
+                *place = Place::Outside;
+                return true;
+            }
+            if let Some(waiting) = share.waiting.get_mut(at) {
+                waiting.waker.clone_from(waker);
+            }
+            return false;
+        }
+        // Who waits already goes first.
+        let in_turn = share.waiting.iter().all(|waiting| waiting.granted);
+        let free = *running < self.slots;
+        let reserved = share.running == 0 && *running < self.slots + self.reserve;
+        if in_turn && (free || reserved) {
+            share.running += 1;
+            *running += 1;
+            return true;
+        }
+        let ticket = *next_ticket;
+        *next_ticket += 1;
+        share.waiting.push_back(Waiting {
+            ticket,
+            waker: waker.clone(),
+            granted: false,
+        });
+        *place = Place::InLine(ticket);
+        false
+    }
+
+    /// The stretch is over.
+    fn leave(&self, tenant: TenantId, computed: Duration) {
+        let wakers = {
+            let mut state = self.lock();
+            if let Some(share) = state.tenants.get_mut(&tenant) {
+                share.lately += computed;
+            }
+            state.give_back(tenant, self.slots, self.reserve)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// A task that was in line is gone.
+    fn abandon(&self, tenant: TenantId, ticket: u64) {
+        let wakers = {
+            let mut state = self.lock();
+            let granted = state.tenants.get_mut(&tenant).and_then(|share| {
+                let at = share
+                    .waiting
+                    .iter()
+                    .position(|waiting| waiting.ticket == ticket)?;
+                share.waiting.remove(at).map(|waiting| waiting.granted)
+            });
+            match granted {
+                Some(true) => state.give_back(tenant, self.slots, self.reserve),
+                _ => {
+                    state.forget_if_idle(tenant);
+                    Vec::new()
+                }
+            }
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.running == 0 && state.tenants.is_empty()
+    }
+}
+
+impl State {
+    /// Takes a slot back and hands on what is free now. Returns whom to wake, outside of the lock.
+    fn give_back(&mut self, tenant: TenantId, slots: usize, reserve: usize) -> Vec<Waker> {
+        self.running = self.running.saturating_sub(1);
+        if let Some(share) = self.tenants.get_mut(&tenant) {
+            share.running = share.running.saturating_sub(1);
+        }
+        let wakers = std::iter::from_fn(|| self.hand_on(slots, reserve)).collect();
+        self.forget_if_idle(tenant);
+        wakers
+    }
+
+    fn hand_on(&mut self, slots: usize, reserve: usize) -> Option<Waker> {
+        let (free, reserved) = (self.running < slots, self.running < slots + reserve);
+        let (_, share) = self
+            .tenants
+            .iter_mut()
+            .filter(|(_, share)| free || (reserved && share.running == 0))
+            .filter(|(_, share)| share.waiting.iter().any(|waiting| !waiting.granted))
+            .min_by_key(|(_, share)| (share.running, share.lately))?;
+        let waiting = share.waiting.iter_mut().find(|waiting| !waiting.granted)?;
+        waiting.granted = true;
+        let waker = waiting.waker.clone();
+        share.running += 1;
+        self.running += 1;
+        // What was long ago counts less and less, for everybody alike.
+        for share in self.tenants.values_mut() {
+            share.lately = share.lately.mul_f32(0.98);
+        }
+        Some(waker)
+    }
+
+    /// A tenant that neither runs nor waits was not short of anything, so nothing has to be remembered of it.
+    fn forget_if_idle(&mut self, tenant: TenantId) {
+        if self
+            .tenants
+            .get(&tenant)
+            .is_some_and(|share| share.running == 0 && share.waiting.is_empty())
+        {
+            self.tenants.remove(&tenant);
+        }
+    }
+}
+
+/// A future whose every poll needs a slot. Counts how long the polls took.
+pub(crate) struct Paced<'a, F> {
+    cpu: &'a Cpu,
+    tenant: TenantId,
+    place: Place,
+    busy: &'a AtomicU64,
+    inner: Pin<Box<F>>,
+}
+
+impl<'a, F: Future> Paced<'a, F> {
+    /// `busy` is where the microseconds are added to that a thread was busy with `inner`.
+    pub(crate) fn new(cpu: &'a Cpu, tenant: TenantId, busy: &'a AtomicU64, inner: Pin<Box<F>>) -> Self {
+        Self {
+            cpu,
+            tenant,
+            place: Place::Outside,
+            busy,
+            inner,
+        }
+    }
+}
+
+/// Gives the slot back however the poll ends; it may panic.
+struct Stretch<'a> {
+    cpu: &'a Cpu,
+    tenant: TenantId,
+    busy: &'a AtomicU64,
+    since: Instant,
+}
+
+impl Drop for Stretch<'_> {
+    fn drop(&mut self) {
+        let computed = self.since.elapsed();
+        let nanos = u64::try_from(computed.as_nanos()).unwrap_or(u64::MAX);
+        self.busy.fetch_add(nanos, Ordering::Relaxed);
+        self.cpu.leave(self.tenant, computed);
+    }
+}
+
+impl<F: Future> Future for Paced<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // Everything in here can be moved; what cannot is boxed.
+        let this = self.get_mut();
+        if !this.cpu.enter(this.tenant, &mut this.place, cx.waker()) {
+            return Poll::Pending;
+        }
+        let _stretch = Stretch {
+            cpu: this.cpu,
+            tenant: this.tenant,
+            busy: this.busy,
+            since: Instant::now(),
+        };
+        this.inner.as_mut().poll(cx)
+    }
+}
+
+impl<F> Drop for Paced<'_, F> {
+    fn drop(&mut self) {
+        if let Place::InLine(ticket) = self.place {
+            self.cpu.abandon(self.tenant, ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn enter(cpu: &Cpu, tenant: TenantId) -> Result<(), Place> {
+        let mut place = Place::Outside;
+        if cpu.enter(tenant, &mut place, &noop_waker()) {
+            Ok(())
+        } else {
+            Err(place)
+        }
+    }
+
+    #[test]
+    fn nobody_waits_while_a_slot_is_free() {
+        let cpu = Cpu::new(3);
+        for _ in 0..3 {
+            assert!(enter(&cpu, 1).is_ok(), "one tenant may use all of them");
+        }
+        assert!(enter(&cpu, 1).is_err());
+    }
+
+    #[test]
+    fn a_tenant_that_runs_nothing_does_not_wait_for_one_that_runs_all_the_time() {
+        let cpu = Cpu::new(2);
+        assert!(enter(&cpu, 1).is_ok() && enter(&cpu, 1).is_ok());
+        assert!(enter(&cpu, 1).is_err());
+        assert!(enter(&cpu, 2).is_ok(), "from the reserve");
+        assert!(enter(&cpu, 2).is_err(), "the reserve is for one each");
+        assert!(enter(&cpu, 3).is_ok());
+        assert!(enter(&cpu, 4).is_err(), "and it has an end");
+    }
+
+    #[test]
+    fn a_free_slot_goes_to_whoever_has_fewest_and_computed_least() {
+        let cpu = Cpu::new(1);
+        let waker = noop_waker();
+        let in_line = |tenant| enter(&cpu, tenant).unwrap_err();
+        assert!(enter(&cpu, 1).is_ok() && enter(&cpu, 2).is_ok() && enter(&cpu, 3).is_ok());
+        let (mut hog, mut four) = (in_line(1), in_line(4));
+        cpu.leave(1, Duration::from_millis(10));
+        assert!(cpu.enter(4, &mut four, &waker), "it has computed nothing so far");
+        assert!(!cpu.enter(1, &mut hog, &waker));
+        let mut two = in_line(2);
+        cpu.leave(3, Duration::ZERO);
+        assert!(cpu.enter(1, &mut hog, &waker), "of tenant 2, something runs");
+        assert!(!cpu.enter(2, &mut two, &waker));
+    }
+
+    #[test]
+    fn a_granted_slot_that_nobody_takes_goes_on() {
+        let cpu = Cpu::new(1);
+        assert!(enter(&cpu, 1).is_ok());
+        let Err(Place::InLine(first)) = enter(&cpu, 1) else {
+            panic!("it had to wait");
+        };
+        let mut second = enter(&cpu, 1).unwrap_err();
+        cpu.leave(1, Duration::ZERO);
+        cpu.abandon(1, first);
+        assert!(cpu.enter(1, &mut second, &noop_waker()));
+        cpu.leave(1, Duration::ZERO);
+        assert!(cpu.is_idle());
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: no more run than there are slots, nobody is forgotten, and at the end nothing is left over.
+        #[test]
+        fn slots_are_neither_lost_nor_invented(steps in prop::collection::vec((0_u64..4, 0_u8..4), 1..400)) {
+            let cpu = Cpu::new(2);
+            let waker = noop_waker();
+            let mut running: Vec<TenantId> = Vec::new();
+            let mut waiting: Vec<(TenantId, Place)> = Vec::new();
+            for (tenant, what) in steps {
+                match what {
+                    0 | 1 => match enter(&cpu, tenant) {
+                        Ok(()) => running.push(tenant),
+                        Err(place) => waiting.push((tenant, place)),
+                    },
+                    2 => if let Some(tenant) = running.pop() { cpu.leave(tenant, Duration::from_millis(tenant)); },
+                    _ => if let Some((tenant, Place::InLine(ticket))) = waiting.pop() { cpu.abandon(tenant, ticket); },
+                }
+                waiting.retain_mut(|(tenant, place)| {
+                    let in_now = cpu.enter(*tenant, place, &waker);
+                    if in_now { running.push(*tenant); }
+                    !in_now
+                });
+                prop_assert!(running.len() <= cpu.slots + cpu.reserve);
+                prop_assert!(waiting.is_empty() || running.len() >= cpu.slots, "somebody waits although a slot is free");
+            }
+            while !(running.is_empty() && waiting.is_empty()) {
+                let tenant = running.pop();
+                prop_assert!(tenant.is_some(), "somebody waits for ever");
+                cpu.leave(tenant.unwrap_or_default(), Duration::ZERO);
+                waiting.retain_mut(|(tenant, place)| {
+                    let in_now = cpu.enter(*tenant, place, &waker);
+                    if in_now { running.push(*tenant); }
+                    !in_now
+                });
+            }
+            prop_assert!(cpu.is_idle());
+        }
+    }
+}
