@@ -33,6 +33,17 @@ pub struct InspectLimits {
     pub max_bytes: usize,
     /// Modules and components inside each other. Known toolchains reach 3.
     pub max_depth: usize,
+    /// Functions with a body, over all modules. A Python plugin has some 30,000.
+    pub max_functions: usize,
+    /// Bytes of one function's body. A compiler's time grows faster than a function's length; a JavaScript engine's interpreter loop has
+    /// some 100 KB.
+    pub max_function_bytes: usize,
+    /// Memories that its modules define, and tables.
+    pub max_memories: usize,
+    /// Tables that its modules define.
+    pub max_tables: usize,
+    /// Modules, components and instances of either.
+    pub max_parts: usize,
 }
 
 impl Default for InspectLimits {
@@ -40,6 +51,11 @@ impl Default for InspectLimits {
         Self {
             max_bytes: 64 << 20,
             max_depth: 16,
+            max_functions: 200_000,
+            max_function_bytes: 512 << 10,
+            max_memories: 8,
+            max_tables: 64,
+            max_parts: 1_000,
         }
     }
 }
@@ -97,7 +113,7 @@ pub fn inspect_with(bytes: &[u8], limits: InspectLimits) -> Result<Inspection, I
         });
     }
     let manifests = framing(bytes)?;
-    nesting(bytes, limits.max_depth)?;
+    caps::check(bytes, limits)?;
     let types = Validator::new()
         .validate_all(bytes)
         .map_err(|error| invalid(&error))?;
@@ -174,24 +190,7 @@ fn framing(bytes: &[u8]) -> Result<Vec<&[u8]>, InspectError> {
         .collect())
 }
 
-fn nesting(bytes: &[u8], max: usize) -> Result<(), InspectError> {
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(|error| invalid(&error))? {
-            Payload::Version { .. } => {
-                depth += 1;
-                if depth > max {
-                    return Err(InspectError::TooDeep { depth, max });
-                }
-            }
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn invalid(error: &wasmparser::BinaryReaderError) -> InspectError {
+pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> InspectError {
     InspectError::Invalid {
         message: error.message().to_owned(),
         offset: error.offset(),

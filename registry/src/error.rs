@@ -63,6 +63,30 @@ pub enum InspectError {
         /// The cap.
         max: usize,
     },
+    /// More of something than any toolchain makes.
+    #[error(
+        "the component has more than {max} {what}. That many are only good for keeping a compiler busy: link less into the plugin, or have \
+         the operator raise the limit"
+    )]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The cap.
+        max: usize,
+    },
+    /// One that a compiler would need minutes for.
+    #[error(
+        "a function of the component has {size} bytes (at byte {offset}); the host takes at most {max}. Build with optimisation, or split \
+         what is generated into several functions"
+    )]
+    FunctionTooLarge {
+        /// Bytes of its body.
+        size: usize,
+        /// Where it begins.
+        offset: usize,
+        /// The cap.
+        max: usize,
+    },
     /// Built against a contract that the host does not speak.
     #[error(
         "the plugin {direction} `{interface}`; this host offers {}. Build it against a contract version that both know",

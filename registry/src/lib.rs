@@ -9,6 +9,7 @@
 //! - [`component`]: reading a component, and embedding the manifest.
 //! - [`section`]: the outermost framing of WebAssembly files.
 
+mod caps;
 pub mod component;
 pub mod contract;
 mod error;

@@ -21,6 +21,10 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    // Not a command for people: how this program starts itself to compile a plugin.
+    if std::env::args_os().skip(1).eq([stecker_server::COMPILE]) {
+        return stecker_server::compile_as_child();
+    }
     let cli = Cli::parse();
     let output = Output::new(cli.globals.json, cli.globals.color);
     log(&cli, output);
@@ -45,7 +49,13 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli, output: Output) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // More threads than processors: guests may keep as many busy as there are processors, and the rest is there for everything else, which
+    // the operating system then lets in between.
+    let processors = std::thread::available_parallelism().map_or(1, Into::into);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2 * processors + 2)
+        .enable_all()
+        .build()?;
     // On the heap: a guest call makes for a big future, and the main thread's stack may be small.
     runtime.block_on(Box::pin(run(cli.globals, cli.command, output)))
 }

@@ -66,7 +66,17 @@ impl Target {
 pub(crate) fn host_options(globals: &Globals, command: &str) -> Result<HostOptions> {
     let mut options = HostOptions::new(data(globals)?, command);
     options.database.clone_from(&globals.database);
+    options.compiler = Some(myself()?);
     Ok(options)
+}
+
+/// This program, to be started again for compiling.
+fn myself() -> Result<PathBuf> {
+    // The file may have been replaced by a newer version since, whose code would not fit.
+    if cfg!(target_os = "linux") {
+        return Ok("/proc/self/exe".into());
+    }
+    Ok(std::env::current_exe()?)
 }
 
 /// The data folder: as told, else where the XDG Base Directory Specification puts data.

@@ -1,4 +1,4 @@
-//! Compiled plugins on disk.
+//! Compiled plugins on disk, up to a bound; those that were used longest ago go first.
 //!
 //! Loading one means running its bytes as machine code, so only files that this host wrote itself may be loaded: each carries a MAC
 //! over its content, its digest and the engine's settings, with a key that only this user can read. Anything else is compiled anew.
@@ -7,6 +7,7 @@ use std::{
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use hmac::{Hmac, Mac as _};
@@ -22,17 +23,21 @@ const MAGIC: &[u8] = b"stecker-aot-1\n";
 const KEY_FILE: &str = "key";
 const KEY_LEN: usize = 32;
 const MAC_LEN: usize = 32;
+const EXTENSION: &str = "aot";
+/// A file that a process which died left half-written.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug)]
 pub(crate) struct AotCache {
     dir: PathBuf,
     key: Zeroizing<Vec<u8>>,
+    max_bytes: u64,
     /// Compiled code fits one version and one configuration of the engine on one kind of processor.
     compatibility: String,
 }
 
 impl AotCache {
-    pub(crate) fn open(dir: &Path, engine: &Engine) -> Result<Self, SandboxError> {
+    pub(crate) fn open(dir: &Path, max_bytes: u64, engine: &Engine) -> Result<Self, SandboxError> {
         let failed = |path: &Path, error: &io::Error| SandboxError::Cache {
             path: path.to_owned(),
             message: format!("{error}. Choose a folder that this user can write to"),
@@ -61,13 +66,14 @@ impl AotCache {
         Ok(Self {
             dir: dir.to_owned(),
             key,
+            max_bytes,
             compatibility: compatibility(engine),
         })
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir
-            .join(format!("{}-{}.aot", digest.hex(), self.compatibility))
+            .join(format!("{}-{}.{EXTENSION}", digest.hex(), self.compatibility))
     }
 
     fn mac(&self, digest: &Digest, code: &[u8]) -> Hmac<Sha256> {
@@ -101,6 +107,10 @@ impl AotCache {
             return None;
         }
         file.drain(..MAGIC.len() + MAC_LEN);
+        // What is used stays. That the time cannot be set only makes it go a little earlier.
+        if let Err(error) = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now())) {
+            tracing::debug!(path = %path.display(), %error, "the time of a compiled plugin could not be set");
+        }
         Some(file)
     }
 
@@ -117,6 +127,46 @@ impl AotCache {
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "a compiled plugin could not be kept; the next start compiles it again");
         }
+        if let Err(error) = self.make_room() {
+            tracing::warn!(dir = %self.dir.display(), %error, "the cache of compiled plugins could not be tidied up");
+        }
+    }
+
+    /// Removes what was used longest ago until the rest fits, and what was left half-written. Another host in the same folder may do the same
+    /// at the same time, so a file that is gone already is no fault; and one that is removed while it is being used was read before.
+    fn make_room(&self) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let Ok(meta) = entry.metadata() else { continue };
+            let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                kept.push((used, meta.len(), path));
+            } else if meta.is_file()
+                && path.file_name().is_none_or(|name| name != KEY_FILE)
+                && used.elapsed().is_ok_and(|age| age > ABANDONED)
+            {
+                remove(&path)?;
+            }
+        }
+        kept.sort_unstable();
+        let mut total: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in kept {
+            if total <= self.max_bytes {
+                break;
+            }
+            remove(&path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

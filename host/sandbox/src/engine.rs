@@ -15,6 +15,8 @@ pub struct SandboxOptions {
     /// Where compiled plugins are kept between starts. It is made if it is not there, for this user only. None: every start compiles
     /// anew (seconds for a large plugin).
     pub cache_dir: Option<PathBuf>,
+    /// Bytes that compiled plugins may take in `cache_dir`; beyond, those that were used longest ago go.
+    pub cache_bytes: u64,
     /// Calls that run at the same time, 1 to 4,096; more wait their turn. Each reserves 8 GiB of address space (not of memory). Half as many
     /// again can lie warm between calls.
     pub max_instances: u32,
@@ -36,6 +38,7 @@ impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
             cache_dir: None,
+            cache_bytes: 4 << 30,
             max_instances: 64,
             tick: Duration::from_millis(10),
             max_component_bytes: stecker_registry::InspectLimits::default().max_bytes,

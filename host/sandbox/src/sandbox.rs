@@ -79,6 +79,7 @@ impl Sandbox {
         let warm = options.warm_instances();
         let SandboxOptions {
             cache_dir,
+            cache_bytes,
             max_instances,
             tick,
             max_component_bytes,
@@ -101,7 +102,7 @@ impl Sandbox {
             })?;
         let cache = cache_dir
             .as_deref()
-            .map(|dir| AotCache::open(dir, &engine))
+            .map(|dir| AotCache::open(dir, cache_bytes, &engine))
             .transpose()?;
         let network = Network::new(&dns).map_err(|message| SandboxError::Option {
             option: "dns",

@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf, time::Duration};
 
 use stecker_flow::{Engine, EngineOptions};
 use stecker_model::Name;
-use stecker_sandbox::{Sandbox, SandboxError, SandboxOptions};
+use stecker_sandbox::{CompileBounds, Compiler, Sandbox, SandboxError, SandboxOptions};
 use stecker_store::{Store, StoreError, StoreOptions};
 
 use crate::{DataFolder, FolderError, Service};
@@ -20,7 +20,13 @@ pub struct HostOptions {
     pub command: String,
     /// How long the flows of a node that died wait for another one. Only matters with several nodes on one Postgres.
     pub lease_ttl: Duration,
+    /// The program that is started for compiling plugins, with the argument [`COMPILE`]; it has to call [`compile_as_child`] then. None:
+    /// plugins are compiled in this process.
+    pub compiler: Option<PathBuf>,
 }
+
+/// The only argument of a process that compiles a plugin.
+pub const COMPILE: &str = "compile-component";
 
 impl HostOptions {
     /// The usual ones.
@@ -31,6 +37,7 @@ impl HostOptions {
             database: None,
             command: command.into(),
             lease_ttl: EngineOptions::default().lease_ttl,
+            compiler: None,
         }
     }
 }
@@ -74,6 +81,17 @@ pub struct Host {
     service: Service,
 }
 
+fn compiler(options: &HostOptions) -> Compiler {
+    match &options.compiler {
+        None => Compiler::InProcess,
+        Some(program) => Compiler::Child {
+            program: program.clone(),
+            arguments: vec![COMPILE.into()],
+            bounds: CompileBounds::default(),
+        },
+    }
+}
+
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host")
@@ -105,6 +123,7 @@ impl Host {
             })?;
         let sandbox = Sandbox::new(SandboxOptions {
             cache_dir: Some(folder.cache_dir()),
+            compiler: compiler(options),
             ..SandboxOptions::default()
         })?;
         let options = EngineOptions {

@@ -23,7 +23,7 @@ mod service;
 
 pub use client::HttpClient;
 pub use folder::{Context, DataFolder, FolderError};
-pub use host::{Host, HostError, HostOptions};
+pub use host::{COMPILE, Host, HostError, HostOptions};
 pub use http::{
     Working,
     auth::{Authenticator, BootstrapToken, Principal, Role},
@@ -33,3 +33,4 @@ pub use inspect::{ReleaseReport, inspect_component};
 pub use operations::Operations;
 pub use serve::{ServeOptions, Server, serve};
 pub use service::Service;
+pub use stecker_sandbox::compile_as_child;

@@ -12,3 +12,4 @@ mod calls;
 mod loading;
 mod support;
 mod wasi_http;
+mod warm;

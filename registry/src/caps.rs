@@ -1,0 +1,126 @@
+//! What a component may be made of, counted in one pass over its sections before anything validates or compiles it: each of these can make a
+//! file of modest size costly.
+
+use wasmparser::{Parser, Payload};
+
+use crate::{
+    component::{InspectLimits, invalid},
+    error::InspectError,
+};
+
+/// Counts while the parser walks.
+struct Count {
+    what: &'static str,
+    found: usize,
+    max: usize,
+}
+
+impl Count {
+    fn new(what: &'static str, max: usize) -> Self {
+        Self { what, found: 0, max }
+    }
+
+    fn add(&mut self, more: u32) -> Result<(), InspectError> {
+        self.found = self
+            .found
+            .saturating_add(usize::try_from(more).unwrap_or(usize::MAX));
+        if self.found > self.max {
+            return Err(InspectError::TooMany {
+                what: self.what,
+                max: self.max,
+            });
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn check(bytes: &[u8], limits: InspectLimits) -> Result<(), InspectError> {
+    let mut functions = Count::new("functions", limits.max_functions);
+    let mut memories = Count::new("memories", limits.max_memories);
+    let mut tables = Count::new("tables", limits.max_tables);
+    let mut parts = Count::new("modules, components and instances", limits.max_parts);
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(|error| invalid(&error))? {
+            Payload::Version { .. } => {
+                depth += 1;
+                if depth > limits.max_depth {
+                    return Err(InspectError::TooDeep {
+                        depth,
+                        max: limits.max_depth,
+                    });
+                }
+                parts.add(1)?;
+            }
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CodeSectionStart { count, .. } => functions.add(count)?,
+            Payload::CodeSectionEntry(body) => {
+                let size = body.range().len();
+                if size > limits.max_function_bytes {
+                    return Err(InspectError::FunctionTooLarge {
+                        size,
+                        offset: body.range().start,
+                        max: limits.max_function_bytes,
+                    });
+                }
+            }
+            Payload::MemorySection(section) => memories.add(section.count())?,
+            Payload::TableSection(section) => tables.add(section.count())?,
+            Payload::InstanceSection(section) => parts.add(section.count())?,
+            Payload::ComponentInstanceSection(section) => parts.add(section.count())?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, limits: InspectLimits) -> Result<(), InspectError> {
+        check(&wat::parse_str(text).unwrap(), limits)
+    }
+
+    #[test]
+    fn each_cap_is_a_reason_of_its_own() {
+        let limits = InspectLimits {
+            max_depth: 2,
+            max_functions: 2,
+            max_function_bytes: 10,
+            max_memories: 1,
+            max_tables: 1,
+            max_parts: 4,
+            ..InspectLimits::default()
+        };
+        let body = "(func nop nop nop nop nop nop nop nop nop nop nop nop)";
+        for (text, expected) in [
+            ("(component)", None),
+            ("(component (core module (func) (func)))", None),
+            (
+                "(component (core module (func) (func)) (core module (func)))",
+                Some("2 functions"),
+            ),
+            (&format!("(component (core module {body}))"), Some("function")),
+            (
+                "(component (core module (memory 1)) (core module (memory 1)))",
+                Some("1 memories"),
+            ),
+            (
+                "(component (core module (table 1 funcref) (table 1 funcref)))",
+                Some("1 tables"),
+            ),
+            ("(component (component (component)))", Some("nested")),
+            (
+                "(component (core module) (core module) (core module) (core module))",
+                Some("4 modules"),
+            ),
+        ] {
+            match (found(text, limits), expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(word)) => assert!(error.to_string().contains(word), "{text}: {error}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
+    }
+}
