@@ -55,11 +55,12 @@ pub(crate) fn check(bytes: &[u8], limits: InspectLimits) -> Result<(), InspectEr
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CodeSectionStart { count, .. } => functions.add(count)?,
             Payload::CodeSectionEntry(body) => {
-                let size = body.range().len();
+                let range = body.range();
+                let size = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
                 if size > limits.max_function_bytes {
                     return Err(InspectError::FunctionTooLarge {
                         size,
-                        offset: body.range().start,
+                        offset: range.start,
                         max: limits.max_function_bytes,
                     });
                 }

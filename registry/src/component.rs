@@ -17,6 +17,7 @@ use wasmparser::{
 };
 
 use crate::{
+    caps,
     contract::{self, InterfaceName, Kind, Role},
     error::InspectError,
     manifest::Manifest,

@@ -83,7 +83,7 @@ pub enum InspectError {
         /// Bytes of its body.
         size: usize,
         /// Where it begins.
-        offset: usize,
+        offset: u64,
         /// The cap.
         max: usize,
     },
@@ -165,6 +165,8 @@ impl InspectError {
             Self::Truncated(_) => "truncated",
             Self::Invalid { .. } => "invalid",
             Self::TooDeep { .. } => "too-deep",
+            Self::TooMany { .. } => "too-many",
+            Self::FunctionTooLarge { .. } => "function-too-large",
             Self::WrongContract { .. } => "wrong-contract",
             Self::UnknownImport { .. } => "unknown-import",
             Self::NoMeta => "no-meta",
