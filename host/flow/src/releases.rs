@@ -1,9 +1,10 @@
-//! Releases: from bytes to something callable, each loaded once per process.
+//! Releases: from bytes to something callable, each loaded once as long as a session uses it. What no session uses any more gives its memory
+//! back.
 
 use std::{collections::HashMap, sync::Arc};
 
 use stecker_model::{Digest, Name, api::ReleaseInfo};
-use stecker_sandbox::{Release, Sandbox};
+use stecker_sandbox::{Release, Sandbox, WeakRelease};
 use stecker_store::{NewRelease, Store};
 use tokio::sync::Mutex;
 
@@ -13,7 +14,7 @@ use crate::FlowError;
 pub(crate) struct Releases {
     store: Store,
     sandbox: Sandbox,
-    loaded: Mutex<HashMap<Digest, Release>>,
+    loaded: Mutex<HashMap<Digest, WeakRelease>>,
 }
 
 impl Releases {
@@ -56,14 +57,23 @@ impl Releases {
             component: component.to_vec(),
         };
         self.store.put_release(tenant, row, now).await?;
-        self.loaded.lock().await.insert(info.digest.clone(), release);
+        self.remember(&release).await;
         Ok(info)
     }
 
     /// A release that the tenant has.
     pub(crate) async fn get(&self, tenant: &Name, digest: &Digest) -> Result<Release, FlowError> {
-        if let Some(release) = self.loaded.lock().await.get(digest) {
-            return Ok(release.clone());
+        let loaded = self
+            .loaded
+            .lock()
+            .await
+            .get(digest)
+            .and_then(WeakRelease::upgrade);
+        // That somebody else uses it does not mean that this tenant has it.
+        if let Some(release) = loaded
+            && self.store.release(tenant, digest).await?.is_some()
+        {
+            return Ok(release);
         }
         let component = self
             .store
@@ -75,7 +85,13 @@ impl Releases {
             .load(Arc::from(component))
             .await
             .map_err(|error| FlowError::Load(error.to_string()))?;
-        self.loaded.lock().await.insert(digest.clone(), release.clone());
+        self.remember(&release).await;
         Ok(release)
+    }
+
+    async fn remember(&self, release: &Release) {
+        let mut loaded = self.loaded.lock().await;
+        loaded.retain(|_, release| release.upgrade().is_some());
+        loaded.insert(release.digest().clone(), release.downgrade());
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Sessions {
     store: Store,
     releases: Arc<Releases>,
     connections: Mutex<HashMap<Key, (i64, Bound)>>,
+    /// Of each flow, its steps with the configuration that they were bound to.
+    transforms: Mutex<HashMap<Key, Vec<(TransformSpec, Bound)>>>,
 }
 
 impl Sessions {
@@ -34,6 +36,7 @@ impl Sessions {
             store,
             releases,
             connections: Mutex::default(),
+            transforms: Mutex::default(),
         }
     }
 
@@ -72,10 +75,18 @@ impl Sessions {
 
     /// The sessions of a flow's transforms. They have no grants at all: a transform is pure.
     pub(crate) async fn transforms(&self, tenant: &Name, flow: &FlowSpec) -> Result<Vec<Bound>, FlowError> {
-        let mut bound = Vec::with_capacity(flow.transforms.len());
-        for step in &flow.transforms {
-            bound.push(self.transform(tenant, &flow.name, step).await?);
+        let key = (tenant.clone(), flow.name.clone());
+        if let Some(steps) = self.transforms.lock().await.get(&key)
+            && steps.iter().map(|(step, _)| step).eq(&flow.transforms)
+        {
+            return Ok(steps.iter().map(|(_, bound)| bound.clone()).collect());
         }
+        let mut steps = Vec::with_capacity(flow.transforms.len());
+        for step in &flow.transforms {
+            steps.push((step.clone(), self.transform(tenant, &flow.name, step).await?));
+        }
+        let bound = steps.iter().map(|(_, bound)| bound.clone()).collect();
+        self.transforms.lock().await.insert(key, steps);
         Ok(bound)
     }
 

@@ -17,7 +17,12 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     binding::Binding,
-    capability::{log::LogSink, wasi, wasi_http::WasiHttp},
+    capability::{
+        log::{LogRate, LogSink},
+        random::RandomVolume,
+        wasi,
+        wasi_http::WasiHttp,
+    },
     contract::v1_0,
     cpu::Paced,
     egress::{
@@ -70,10 +75,15 @@ pub(crate) struct Bound {
     pub(crate) memory_limit: usize,
     pub(crate) deadline: Duration,
     pub(crate) tenant: Arc<Tenant>,
+    pub(crate) log_rate: Arc<LogRate>,
 }
 
 impl Bound {
-    pub(crate) fn new(release: &Release, mut binding: Binding, tenant: Arc<Tenant>) -> Result<Self, BindError> {
+    pub(crate) fn new(
+        release: &Release,
+        mut binding: Binding,
+        tenant: Arc<Tenant>,
+    ) -> Result<Self, BindError> {
         let manifest = &release.inspection().manifest;
         let config: serde_json::Value =
             serde_json::from_str(&binding.config).map_err(|error| BindError::Config {
@@ -126,6 +136,7 @@ impl Bound {
             memory_limit,
             deadline,
             tenant,
+            log_rate: Arc::default(),
         })
     }
 }
@@ -168,6 +179,7 @@ pub(crate) struct Caller {
     pub(crate) bound: Arc<Bound>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) log: Arc<LogSink>,
+    pub(crate) random: RandomVolume,
     pub(crate) started: Instant,
     deadline: Instant,
 }
@@ -279,12 +291,16 @@ pub(crate) async fn run<T: Send>(
     let warm = place.and_then(|place| place.take());
     let log = match &warm {
         Some(warm) => Arc::clone(&warm.live.store.data().caller.log),
-        None => Arc::new(LogSink::new(Arc::clone(&bound.binding.observer))),
+        None => Arc::new(LogSink::new(
+            Arc::clone(&bound.binding.observer),
+            Arc::clone(&bound.log_rate),
+        )),
     };
     let caller = Caller {
         bound: Arc::clone(bound),
         meter: Arc::clone(&meter),
         log: Arc::clone(&log),
+        random: RandomVolume::default(),
         started,
         deadline: started + limit,
     };

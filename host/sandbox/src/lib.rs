@@ -41,7 +41,7 @@ pub use call::Called;
 pub use compiler::{CompileBounds, Compiler, compile_as_child};
 pub use engine::SandboxOptions;
 pub use error::{BindError, CallError, LoadError, SandboxError};
-pub use release::Release;
+pub use release::{Release, WeakRelease};
 pub use sandbox::Sandbox;
 pub use session::{Session, Subscription};
 pub use tenant::TenantUsage;

@@ -1,6 +1,9 @@
 //! A compiled plugin, linked and ready to be instantiated.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use stecker_model::{Digest, Limits};
 use stecker_registry::{Inspection, Role};
@@ -20,6 +23,26 @@ use crate::{
 #[derive(Clone)]
 pub struct Release {
     inner: Arc<ReleaseInner>,
+}
+
+/// A release that may be gone: compiled code is kept as long as somebody uses it, and whoever only remembers it uses this.
+#[derive(Clone)]
+pub struct WeakRelease {
+    inner: Weak<ReleaseInner>,
+}
+
+impl fmt::Debug for WeakRelease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakRelease(…)")
+    }
+}
+
+impl WeakRelease {
+    /// The release, if it is still in use.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Release> {
+        self.inner.upgrade().map(Release::from_inner)
+    }
 }
 
 pub(crate) struct ReleaseInner {
@@ -64,6 +87,14 @@ impl Release {
 
     pub(crate) fn inner(&self) -> &ReleaseInner {
         &self.inner
+    }
+
+    /// A reference that does not keep it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakRelease {
+        WeakRelease {
+            inner: Arc::downgrade(&self.inner),
+        }
     }
 
     /// The digest of its bytes.

@@ -1,15 +1,41 @@
-//! Lines that guests write, through the contract or to the standard output of WASI: capped per call, the rest counted.
+//! Lines that guests write, through the contract or to the standard output of WASI: capped per call and, over all calls of a session, by
+//! the minute; the rest is counted.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use crate::binding::{LogLevel, Observer};
 
 /// Per call, both kinds together.
 const MAX_LINES: u32 = 200;
+/// Per session, so that a guest that is called without end does not fill a disk with a little in each call.
+const MAX_LINES_PER_MINUTE: u32 = 2_000;
 /// Of one line, with its fields.
 const MAX_BYTES: usize = 8 << 10;
 
+/// What a session has written in the current minute.
+#[derive(Debug, Default)]
+pub(crate) struct LogRate(Mutex<Option<(Instant, u32)>>);
+
+impl LogRate {
+    fn admit(&self, now: Instant) -> bool {
+        let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, lines) = minute.get_or_insert((now, 0));
+        if now.duration_since(*since) >= Duration::from_secs(60) {
+            (*since, *lines) = (now, 0);
+        }
+        if *lines >= MAX_LINES_PER_MINUTE {
+            return false;
+        }
+        *lines += 1;
+        true
+    }
+}
+
 pub(crate) struct LogSink {
+    rate: Arc<LogRate>,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
 }
@@ -46,8 +72,9 @@ impl Output {
 }
 
 impl LogSink {
-    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(observer: Arc<dyn Observer>, rate: Arc<LogRate>) -> Self {
         Self {
+            rate,
             observer,
             state: Mutex::default(),
         }
@@ -60,7 +87,7 @@ impl LogSink {
     /// Takes one line off what the call may still write.
     fn admit(&self) -> bool {
         self.with(|state| {
-            let admitted = state.lines < MAX_LINES;
+            let admitted = state.lines < MAX_LINES && self.rate.admit(Instant::now());
             if admitted {
                 state.lines += 1;
             } else {
@@ -129,11 +156,16 @@ impl LogSink {
         for (output, line) in pending.into_iter().filter(|(_, line)| !line.is_empty()) {
             self.line(output, &line);
         }
-        let surplus = self.with(|state| std::mem::take(&mut state.surplus));
-        if surplus > 0 {
+        // The instance may serve another call, which begins anew.
+        let State { lines, surplus, .. } = self.with(std::mem::take);
+        // A session whose minute is used up has said so often enough.
+        if surplus > 0 && lines > 0 {
             self.observer.log(
                 LogLevel::Warn,
-                &format!("{surplus} more lines of this call were left out; a call may write {MAX_LINES}"),
+                &format!(
+                    "{surplus} more lines of this call were left out; a call may write {MAX_LINES}, and a connection \
+                     {MAX_LINES_PER_MINUTE} a minute"
+                ),
                 &[],
             );
         }
@@ -167,7 +199,7 @@ mod tests {
     #[test]
     fn lines_are_capped_and_the_rest_is_counted() {
         let lines = Arc::new(Lines::default());
-        let sink = LogSink::new(Arc::clone(&lines) as _);
+        let sink = LogSink::new(Arc::clone(&lines) as _, Arc::default());
         for i in 0..250 {
             sink.write(LogLevel::Info, &i.to_string(), &[]);
         }
@@ -178,9 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn a_session_has_a_rate_over_all_of_its_calls() {
+        let rate = LogRate::default();
+        let start = Instant::now();
+        let admitted = |at| (0..5_000).filter(|_| rate.admit(at)).count();
+        assert_eq!(admitted(start), 2_000);
+        assert_eq!(admitted(start + Duration::from_secs(59)), 0);
+        assert_eq!(admitted(start + Duration::from_secs(60)), 2_000);
+    }
+
+    #[test]
     fn long_lines_are_cut_between_characters() {
         let lines = Arc::new(Lines::default());
-        let sink = LogSink::new(Arc::clone(&lines) as _);
+        let sink = LogSink::new(Arc::clone(&lines) as _, Arc::default());
         sink.write(LogLevel::Info, &"ä".repeat(MAX_BYTES), &[]);
         let text = &lines.0.lock().unwrap()[0].1;
         assert!(
@@ -193,7 +235,7 @@ mod tests {
     #[test]
     fn outputs_become_lines() {
         let lines = Arc::new(Lines::default());
-        let sink = LogSink::new(Arc::clone(&lines) as _);
+        let sink = LogSink::new(Arc::clone(&lines) as _, Arc::default());
         sink.output(Output::Stdout, b"one\r\ntw");
         sink.output(Output::Stderr, b"oops\n");
         sink.output(Output::Stdout, b"o");

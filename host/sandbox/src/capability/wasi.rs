@@ -37,16 +37,14 @@ use crate::{binding::Denial, call::CallState};
 
 /// Offered to a guest for one write; it also bounds what the host allocates for one.
 const WRITE_AT_ONCE: usize = 64 << 10;
-/// What one call of `wasi:random` gives.
-const MAX_RANDOM: u64 = 64 << 10;
-
 /// Of the clocks, as of the contract's own: a finer one helps to measure what other tenants do.
 const TICK: Duration = Duration::from_millis(1);
 /// The version of the interfaces that `wasmtime-wasi` defines, to take the place of some of its functions. A guest may import any 0.2.
-const VERSION: &str = "0.2.12";
+pub(crate) const VERSION: &str = "0.2.12";
 
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    super::random::add_to_linker(linker)?;
     refuse_sockets(linker)?;
     add_timezone(linker)
 }
@@ -142,7 +140,6 @@ pub(crate) fn context(log: &Arc<LogSink>, started: Instant) -> WasiCtx {
         .socket_addr_check(|_, _| Box::pin(async { false }))
         .wall_clock(WallClock)
         .monotonic_clock(MonotonicClock { started })
-        .max_random_size(MAX_RANDOM)
         .build()
 }
 

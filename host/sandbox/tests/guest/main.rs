@@ -11,5 +11,5 @@ mod cache;
 mod calls;
 mod loading;
 mod support;
-mod wasi_http;
 mod warm;
+mod wasi_http;
