@@ -179,7 +179,7 @@ pub(crate) struct Caller {
     pub(crate) bound: Arc<Bound>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) log: Arc<LogSink>,
-    pub(crate) random: RandomVolume,
+    pub(crate) random: Arc<RandomVolume>,
     pub(crate) started: Instant,
     deadline: Instant,
 }
@@ -300,7 +300,7 @@ pub(crate) async fn run<T: Send>(
         bound: Arc::clone(bound),
         meter: Arc::clone(&meter),
         log: Arc::clone(&log),
-        random: RandomVolume::default(),
+        random: Arc::default(),
         started,
         deadline: started + limit,
     };
