@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
-    ResourceLimiter, Store, UpdateDeadline,
+    ResourceLimiter, Store, UpdateDeadline, WasmBacktraceDetails,
 };
 
 /// What one call may take.
@@ -13,29 +13,40 @@ const TICK: Duration = Duration::from_millis(10);
 /// Few, because only one call runs at a time and each takes address space.
 const INSTANCES: u32 = 4;
 
-/// An engine with the sandbox's settings and a clock that ticks as long as it lives.
+/// An engine with the sandbox's settings and a clock that ticks as long as it lives, for one call at a time.
 ///
 /// # Errors
 /// If the address space for the pool is not to be had.
 pub fn engine() -> wasmtime::Result<Engine> {
+    engine_for(INSTANCES)
+}
+
+/// As [`engine`], for that many instances at the same time.
+///
+/// # Errors
+/// As there.
+pub fn engine_for(instances: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
-        .total_stacks(INSTANCES)
-        .total_memories(INSTANCES)
-        .total_core_instances(INSTANCES * 8)
-        .total_tables(INSTANCES * 8)
+    pool.total_component_instances(instances)
+        .total_stacks(instances)
+        .total_memories(instances)
+        .total_core_instances(instances * 8)
+        .total_tables(instances * 8)
+        .table_elements(50_000)
         .max_memory_size(MEMORY)
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto)
-        .max_unused_warm_slots(INSTANCES);
+        .max_unused_warm_slots(instances);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(true)
         .epoch_interruption(true)
         .concurrency_support(false)
+        .max_wasm_stack(512 << 10)
         .async_stack_size(2 << 20)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true);
     let engine = Engine::new(&config)?;
