@@ -90,7 +90,16 @@ impl Sandbox {
     fn run(&self) -> Result<()> {
         let extism = if self.no_extism { None } else { Some(extism()?) };
         let mut command = cargo(&root());
-        command.args(["run", "--quiet", "--release", "-p", "stecker-benchmarks", "--bin", "sandbox", "--"]);
+        command.args([
+            "run",
+            "--quiet",
+            "--release",
+            "-p",
+            "stecker-benchmarks",
+            "--bin",
+            "sandbox",
+            "--",
+        ]);
         if self.json {
             command.arg("--json");
         }

@@ -4,7 +4,9 @@ mod bench;
 mod cargo;
 mod demo;
 mod denials;
+mod leak;
 mod lint;
+mod neighbour;
 mod plugins;
 mod test;
 
@@ -35,6 +37,8 @@ enum Task {
     Bench(bench::Bench),
     Denials(denials::Denials),
     Plugins(plugins::Plugins),
+    Neighbour(neighbour::Neighbour),
+    Leak(leak::Leak),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Task::Bench(task) => task.run(),
         Task::Denials(task) => task.run(),
         Task::Plugins(task) => task.run(),
+        Task::Neighbour(task) => task.run(),
+        Task::Leak(task) => task.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

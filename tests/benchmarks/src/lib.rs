@@ -2,6 +2,7 @@
 //!
 //! - `record-encoding`: typed records or packed pages across the component boundary? (`docs/decisions/0001-record-encoding.md`)
 //! - `sandbox`: what does the sandbox cost, beside the engine alone, native code, and Extism?
+//! - `leak`: does the sandbox give back what it takes? (`cargo xtask leak`)
 //!
 //! A shared machine is noisy, so contestants take turns in short slices within one run, one of them twice: how far that one is from
 //! itself is how much of a difference means nothing.

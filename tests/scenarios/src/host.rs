@@ -200,6 +200,17 @@ impl Host {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Asks this host in the name of a tenant, also after the host was borrowed for something else.
+    #[must_use]
+    pub fn caller(&self, tenant: &str) -> Caller {
+        Caller {
+            client: self.client.clone(),
+            url: self.url.clone(),
+            token: self.token.clone(),
+            tenant: tenant.to_owned(),
+        }
+    }
+
     /// GET of an API path, such as `/api/v1/flows`.
     ///
     /// # Errors
@@ -223,6 +234,34 @@ impl Host {
     /// As [`Host::get`].
     pub async fn flows(&self) -> Result<Vec<FlowStatus>> {
         self.get("/api/v1/flows").await
+    }
+}
+
+/// Asks a host in the name of a tenant.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    client: reqwest::Client,
+    url: String,
+    token: String,
+    tenant: String,
+}
+
+impl Caller {
+    /// POST of an API path without a body; the status of the answer, whatever it is.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn post(&self, path: &str) -> Result<reqwest::StatusCode> {
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .bearer_auth(&self.token)
+            .header("stecker-tenant", &self.tenant);
+        let answer = request.send().await?;
+        let status = answer.status();
+        // To its end, so that the connection can be used again.
+        answer.bytes().await?;
+        Ok(status)
     }
 }
 
@@ -253,7 +292,7 @@ fn spawn(artifacts: &Artifacts, data: &Path, options: &HostOptions) -> Result<Ch
         .with_context(|| format!("{} cannot be started", artifacts.stecker.display()))
 }
 
-fn client() -> Result<reqwest::Client> {
+pub(crate) fn client() -> Result<reqwest::Client> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error says that the process has chosen one already.

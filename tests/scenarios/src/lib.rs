@@ -6,9 +6,10 @@
 mod artifacts;
 mod host;
 mod job;
+pub mod neighbour;
 mod real_job;
 
 pub use artifacts::Artifacts;
-pub use host::{Host, HostOptions};
+pub use host::{Caller, Host, HostOptions};
 pub use job::{Job, JobAccount, Progress};
 pub use real_job::{RealAccount, RealJob};

@@ -105,8 +105,8 @@ impl Demo {
     }
 }
 
-/// A folder of this run's own below the target folder. What an earlier demo left there goes.
-fn fresh_folder(name: &str) -> Result<PathBuf> {
+/// A folder of this run's own below the target folder. What an earlier run left there goes.
+pub(crate) fn fresh_folder(name: &str) -> Result<PathBuf> {
     let folder = target().join(name);
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -26,6 +26,8 @@ enum Work {
     Http,
     /// Reads a key of the storage, which takes as long as the host wants it to; gives the record back.
     Wait,
+    /// Stops where it should not, as a plugin with a mistake does.
+    Panic,
 }
 
 /// The plugin.
@@ -58,6 +60,7 @@ impl Benchmark {
             Work::Echo => return Ok(Transformed::Emit(vec![record.clone()])),
             Work::Transform => work::transform(&record.payload).map_err(Error::data)?,
             Work::Http => self.sent(&record.payload)?,
+            Work::Panic => panic!("as it was told"),
             Work::Wait => {
                 storage::get("gate")?;
                 return Ok(Transformed::Emit(vec![record.clone()]));
