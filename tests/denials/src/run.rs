@@ -123,7 +123,7 @@ impl Run<'_> {
             world.storage.put(&of, &stored.key, &stored.value);
         }
         world.names.set(&scenario.dns);
-        let upstream = world.upstream.set(&scenario.upstream);
+        let upstream = world.upstream.set(&scenario.upstream).await?;
         let canary = world.canary.reached();
         let secrets = Secrets::generate(&scenario.secrets);
         let recorder = Arc::new(Recorder::default());

@@ -59,7 +59,7 @@ impl World {
             neighbour: Neighbour::new(&sandbox).await?,
             sandbox,
             canary,
-            upstream: Upstream::start(upstream),
+            upstream: Upstream::start(upstream)?,
             names,
             storage: Arc::default(),
             places: Places::default()

@@ -1,9 +1,13 @@
 //! The system that a guest may talk to. It answers whatever a scenario has it answer, byte by byte: an honest server library would
 //! refuse to say most of it.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::Deserialize;
@@ -71,13 +75,15 @@ struct Scene {
 }
 
 pub(crate) struct Upstream {
+    address: SocketAddr,
     scene: Arc<Mutex<Arc<Scene>>>,
     /// Ends with the upstream.
     _listening: JoinSet<()>,
 }
 
 impl Upstream {
-    pub(crate) fn start(listener: TcpListener) -> Self {
+    pub(crate) fn start(listener: TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?;
         let scene = Arc::new(Mutex::new(Arc::new(Scene {
             behaviour: Behaviour::default(),
             seen: Arc::default(),
@@ -93,28 +99,38 @@ impl Upstream {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self {
+        Ok(Self {
+            address,
             scene,
             _listening: listening,
-        }
+        })
     }
 
     /// From now on it behaves like this; returns what comes in from now on.
-    pub(crate) fn set(&self, behaviour: &Behaviour) -> Arc<Seen> {
+    pub(crate) async fn set(&self, behaviour: &Behaviour) -> io::Result<Arc<Seen>> {
+        self.settle().await?;
         let seen = Arc::<Seen>::default();
         let mut scene = self.scene.lock().unwrap_or_else(PoisonError::into_inner);
         *scene = Arc::new(Scene {
             behaviour: behaviour.clone(),
             seen: Arc::clone(&seen),
         });
-        seen
+        Ok(seen)
+    }
+
+    /// A guest may have left connections that nobody has accepted yet. They are accepted in their order, so once this one is, those are with
+    /// the scene that they belong to.
+    async fn settle(&self) -> io::Result<()> {
+        let mut last = TcpStream::connect(self.address).await?;
+        last.shutdown().await?;
+        last.read_to_end(&mut Vec::new()).await.map(drop)
     }
 }
 
 /// Beyond, nobody listens any more.
 const MAX_HEAD: usize = 1 << 20;
 
-async fn converse(socket: TcpStream, scene: &Scene) -> std::io::Result<()> {
+async fn converse(socket: TcpStream, scene: &Scene) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut socket = BufReader::new(socket);
     let mut head = Vec::new();
