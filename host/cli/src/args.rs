@@ -1,9 +1,13 @@
 //! The words of the command line.
 
+mod secret;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stecker_model::{Name, Period, RecordId, RecordState};
+
+pub(crate) use secret::{Secret, SetSecret};
 
 /// Move records between commerce systems, through plugins that run in a sandbox.
 #[derive(Debug, Parser)]
@@ -50,6 +54,16 @@ pub(crate) struct Globals {
         hide_env_values = true
     )]
     pub(crate) database: Option<String>,
+    /// The master key of the vault: a file with one key a line, the current one first. STECKER_MASTER_KEY takes the text itself
+    /// [default: `master-key` in the data folder, made when it is needed]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "STECKER_MASTER_KEY_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) master_key_file: Option<PathBuf>,
     /// Have this server do it, such as http://127.0.0.1:7420
     #[arg(
         long,
@@ -169,6 +183,15 @@ changes.")]
   stecker quarantine discard orders-to-erp/1042 --reason 'test order'"
     )]
     Quarantine(Quarantine),
+    /// Secrets: the encrypted vault that connections take theirs from
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker secret set shop api
+  stecker secret list
+  stecker secret authorize shop oauth --redirect-uri https://stecker.acme.example/oauth/callback"
+    )]
+    Secret(Secret),
     /// Releases: plugins that the host has
     #[command(
         subcommand,

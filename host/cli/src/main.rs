@@ -68,6 +68,7 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Flow(command) => commands::flow(&globals, output, command).await,
         Command::Records(command) => commands::records(&globals, output, command).await,
         Command::Quarantine(command) => commands::quarantine(&globals, output, command).await,
+        Command::Secret(command) => commands::secret(&globals, output, command).await,
         Command::Release(command) => commands::release(&globals, output, command).await,
         Command::Plugin(command) => commands::plugin(&globals, output, command).await,
         Command::Serve(serve) => commands::serve(&globals, output, &serve).await,

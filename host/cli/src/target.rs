@@ -4,7 +4,8 @@ use std::{fs, path::PathBuf};
 
 use stecker_model::Name;
 use stecker_server::{
-    Context, DataFolder, FolderError, Host, HostError, HostOptions, HttpClient, Operations, Service,
+    Context, DataFolder, FolderError, Host, HostError, HostOptions, HttpClient, MasterKeyOption, Operations,
+    Service,
 };
 
 use crate::{
@@ -12,6 +13,9 @@ use crate::{
     failure::{Failure, Result, failed},
     output::Output,
 };
+
+/// No option of the command line takes it: those can be seen by everybody on the machine.
+const MASTER_KEY: &str = "STECKER_MASTER_KEY";
 
 /// Who does it.
 pub(crate) enum Target {
@@ -67,6 +71,7 @@ pub(crate) fn host_options(globals: &Globals, command: &str) -> Result<HostOptio
     let mut options = HostOptions::new(data(globals)?, command);
     options.database.clone_from(&globals.database);
     options.compiler = Some(myself()?);
+    options.master_key = master_key(globals)?;
     Ok(options)
 }
 
@@ -77,6 +82,18 @@ fn myself() -> Result<PathBuf> {
         return Ok("/proc/self/exe".into());
     }
     Ok(std::env::current_exe()?)
+}
+
+fn master_key(globals: &Globals) -> Result<MasterKeyOption> {
+    let text = std::env::var(MASTER_KEY).ok().filter(|text| !text.is_empty());
+    match (&globals.master_key_file, text) {
+        (Some(_), Some(_)) => Err(Failure::Usage(format!(
+            "there are two master keys: --master-key-file (or STECKER_MASTER_KEY_FILE) and {MASTER_KEY}; give one"
+        ))),
+        (Some(file), None) => Ok(MasterKeyOption::File(file.clone())),
+        (None, Some(text)) => Ok(MasterKeyOption::Text(text.into())),
+        (None, None) => Ok(MasterKeyOption::Own),
+    }
 }
 
 /// The data folder: as told, else where the XDG Base Directory Specification puts data.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use stecker_model::{
-    Name, RawRequest, Reply, Setup, StreamInfo,
+    Authorization, Name, RawRequest, Reply, Setup, StreamInfo,
     api::{CheckReport, Fault, FlowStatus, ReleaseInfo},
 };
 use stecker_sandbox::Sandbox;
@@ -198,6 +198,37 @@ impl Engine {
     pub async fn discover(&self, tenant: &Name, connection: &Name) -> Result<Vec<StreamInfo>, FlowError> {
         let bound = self.inner.sessions.connection(tenant, connection).await?;
         Ok(bound.session.discover().await.result?)
+    }
+
+    /// Begins an authorization by a person (OAuth, RFC 6749, section 4.1, with PKCE) for a credential of a connection.
+    ///
+    /// # Errors
+    /// No such connection; a credential of another kind, or one that is not set up.
+    pub async fn authorize(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        credential: &Name,
+        redirect_uri: &str,
+    ) -> Result<Authorization, FlowError> {
+        let bound = self.inner.sessions.connection(tenant, connection).await?;
+        Ok(bound.session.authorize(credential, redirect_uri).await?)
+    }
+
+    /// Ends it: exchanges the code in the address that the browser was sent to for tokens, and keeps them.
+    ///
+    /// # Errors
+    /// As [`Engine::authorize`]; an answer that does not belong to the last authorization begun, or that came too late; a server that
+    /// refuses.
+    pub async fn authorized(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        credential: &Name,
+        callback: &str,
+    ) -> Result<(), FlowError> {
+        let bound = self.inner.sessions.connection(tenant, connection).await?;
+        Ok(bound.session.authorized(credential, callback).await?)
     }
 
     /// Takes a call from a system. The raw call is durable before this returns.

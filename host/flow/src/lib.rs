@@ -19,6 +19,7 @@ mod reader;
 mod releases;
 mod runner;
 mod schedule;
+mod secrets;
 mod sessions;
 mod status;
 mod supply;

@@ -11,7 +11,7 @@ use stecker_sandbox::{BindError, Binding, NoCredentials, NoStorage, Release, Ses
 use stecker_store::{Store, Stored};
 use tokio::sync::Mutex;
 
-use crate::{FlowError, releases::Releases, supply};
+use crate::{FlowError, releases::Releases, secrets, supply};
 
 /// A session and the digest of the release behind it.
 #[derive(Clone)]
@@ -125,9 +125,12 @@ pub(crate) fn bind_connection(
         limits: spec.limits,
         tenant_limits: stecker_model::TenantLimits::default(),
         instances: spec.instances,
-        credentials: Arc::new(supply::SpecCredentials {
-            credentials: spec.credentials.clone(),
-        }),
+        credentials: Arc::new(secrets::SpecCredentials::new(
+            store,
+            tenant,
+            &spec.name,
+            &spec.credentials,
+        )),
         storage,
         observer: Arc::new(supply::ConnectionLog {
             tenant: tenant.clone(),

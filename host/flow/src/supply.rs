@@ -1,50 +1,9 @@
-//! What the sandbox asks for from outside: secrets and storage, filled from the connection's specification and the store.
-
-use std::{collections::BTreeMap, env};
+//! What the sandbox asks for from outside: storage and somebody to tell, filled from the store. Secrets have a file of their own.
 
 use async_trait::async_trait;
-use stecker_model::{CredentialSpec, Name, SecretRef};
-use stecker_sandbox::{
-    Condition, CredentialError, Credentials, Denial, LogLevel, Observer, Secret, Storage, StorageError,
-    StoredEntry,
-};
+use stecker_model::Name;
+use stecker_sandbox::{Condition, Denial, LogLevel, Observer, Storage, StorageError, StoredEntry};
 use stecker_store::{KvCondition, Store, StoreError};
-
-/// Reads secrets where the connection's specification says, at the moment of use: a changed file counts from the next call on,
-/// and nothing is kept.
-pub(crate) struct SpecCredentials {
-    pub(crate) credentials: BTreeMap<Name, CredentialSpec>,
-}
-
-#[async_trait]
-impl Credentials for SpecCredentials {
-    async fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
-        let unavailable = |message: String| CredentialError::Unavailable {
-            name: name.to_owned(),
-            message,
-        };
-        let Some((_, spec)) = self.credentials.iter().find(|(known, _)| known.as_str() == name) else {
-            return Err(CredentialError::NotBound {
-                name: name.to_owned(),
-            });
-        };
-        let value = match &spec.secret {
-            SecretRef::Env(variable) => env::var(variable)
-                .map_err(|error| unavailable(format!("environment variable {variable}: {error}")))?,
-            SecretRef::File(path) => tokio::fs::read_to_string(path)
-                .await
-                .map_err(|error| unavailable(format!("file {path}: {error}")))?,
-        };
-        let value = value.trim_end_matches(['\r', '\n']);
-        if value.is_empty() {
-            return Err(unavailable("it is empty where the setup points to".to_owned()));
-        }
-        Ok(match &spec.username {
-            Some(username) => Secret::with_username(username.clone(), value.to_owned()),
-            None => Secret::new(value.to_owned()),
-        })
-    }
-}
 
 /// Passes what guests log, and what they are refused, on to the host's log, with the connection's name.
 pub(crate) struct ConnectionLog {

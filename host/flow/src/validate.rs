@@ -150,7 +150,7 @@ impl Check<'_> {
                     .any(|name| name.as_str() == credential.name)
             {
                 let reason = format!(
-                    "the plugin needs it; add [connection.credentials.{}] with `secret = {{ env = \"…\" }}` or `{{ file = \"…\" }}`",
+                    "the plugin needs it; add [connection.credentials.{}] with `secret = \"vault\"`, `{{ env = \"…\" }}` or `{{ file = \"…\" }}`",
                     credential.name
                 );
                 self.fault(at(&format!("credentials.{}", credential.name)), reason);

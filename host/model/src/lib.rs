@@ -11,6 +11,7 @@ mod grant;
 mod name;
 mod plugin;
 mod record;
+mod secret;
 mod spec;
 mod tenant;
 
@@ -22,6 +23,10 @@ pub use plugin::{CallUsage, Probe, StreamInfo};
 pub use record::{
     Attributes, Finding, LookupItem, Operation, Outcome, Page, RawRequest, ReadRequest, Received, Record,
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
+};
+pub use secret::{
+    Authorization, Authorize, Authorized, RotateKeys, RotatedKeys, SecretInfo, SecretPart, SecretText,
+    SetSecret,
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,

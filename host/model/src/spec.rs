@@ -104,7 +104,7 @@ pub struct CredentialSpec {
     pub secret: SecretRef,
 }
 
-/// Where a secret is read from, at the moment of use. The value itself is never kept.
+/// Where a secret is read from, at the moment of use. The specification never holds the value itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretRef {
@@ -112,6 +112,8 @@ pub enum SecretRef {
     Env(String),
     /// A file on the host; trailing line breaks are cut off.
     File(String),
+    /// The host's own encrypted vault, written `"vault"`; `stecker secret set` puts it there.
+    Vault,
 }
 
 /// Bounds of a single call to a guest.

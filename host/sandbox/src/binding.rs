@@ -201,6 +201,12 @@ pub trait Credentials: Send + Sync {
     /// [`CredentialError`] if there is none.
     async fn secret(&self, name: &str) -> Result<Secret, CredentialError>;
 
+    /// Every secret of the connection: also one that is not used has to stay out of answers. What cannot be read is left out, and this is
+    /// no use of a secret that anybody counts.
+    async fn all(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
     /// Where tokens are kept that the host gets for credentials of the OAuth kinds. None: they live in memory, for as long as the session
     /// does, and kinds that need a refresh token cannot be used.
     fn tokens(&self) -> Option<&dyn Tokens> {

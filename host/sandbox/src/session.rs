@@ -4,15 +4,17 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use stecker_model::{
-    Attributes, Finding, Instances, LookupItem, Name, Outcome, Page, PluginError, Probe, RawRequest,
-    ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
+    Attributes, Authorization, Finding, Instances, LookupItem, Name, Outcome, Page, PluginError, Probe,
+    RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
 };
 use stecker_registry::Role;
 
 use crate::{
     call::{self, Bound, Called},
+    capability::http::denied,
     check,
     contract::v1_0::Guest,
+    egress::{Failure, Supply},
     error::CallError,
     instance::{Live, WarmPlace},
     release::Release,
@@ -69,6 +71,47 @@ impl Session {
     #[must_use]
     pub fn connection(&self) -> &Name {
         &self.bound.binding.connection
+    }
+
+    /// Begins an authorization by a person for a credential of the kind `oauth2-authorization-code`: where that person has to go, and until
+    /// when. `redirect_uri` is where the system sends the browser afterwards, as it is registered there.
+    ///
+    /// # Errors
+    /// [`CallError::Plugin`]: no such credential, one that is not set up, or no place for tokens.
+    pub async fn authorize(&self, credential: &Name, redirect_uri: &str) -> Result<Authorization, CallError> {
+        let egress = &self.bound.egress;
+        let begun = egress
+            .begin_authorization(credential.as_str(), redirect_uri, self.supply())
+            .await;
+        begun.map_err(|failure| self.failed(failure))
+    }
+
+    /// Ends it: exchanges the code in the address that the browser was sent to for tokens, and keeps them.
+    ///
+    /// # Errors
+    /// [`CallError::Plugin`]: an answer to another authorization, one that came too late, or a server that refuses.
+    pub async fn authorized(&self, credential: &Name, callback: &str) -> Result<(), CallError> {
+        let egress = &self.bound.egress;
+        let ended = egress
+            .finish_authorization(credential.as_str(), callback, self.supply())
+            .await;
+        ended.map_err(|failure| self.failed(failure))
+    }
+
+    fn supply(&self) -> Supply<'_> {
+        Supply {
+            credentials: &self.bound.binding.credentials,
+            scrubber: &self.bound.scrubber,
+            remaining: self.bound.deadline,
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> CallError {
+        let error = match failure {
+            Failure::Error(error) => error,
+            Failure::Denied(denial) => denied(&*self.bound.binding.observer, *denial),
+        };
+        CallError::Plugin(self.bound.scrubber.error(error))
     }
 
     async fn call<T: Send>(

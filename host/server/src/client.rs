@@ -9,7 +9,8 @@ use reqwest::{
 };
 use serde::de::DeserializeOwned;
 use stecker_model::{
-    Name, RecordId, Setup, StreamInfo,
+    Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
+    Setup, StreamInfo,
     api::{
         Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan,
         Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
@@ -248,6 +249,49 @@ impl Operations for HttpClient {
 
     async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem> {
         self.post(&["quarantine", "discard"], discard).await
+    }
+
+    async fn secrets(&self) -> Result<Vec<SecretInfo>, Problem> {
+        self.get(&["secrets"]).await
+    }
+
+    async fn set_secret(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        secret: &SetSecret,
+    ) -> Result<SecretInfo, Problem> {
+        let path = ["secrets", connection.as_str(), credential.as_str()];
+        self.answer(self.request(Method::PUT, &path).json(secret)).await
+    }
+
+    async fn remove_secret(&self, connection: &Name, credential: &Name) -> Result<SecretInfo, Problem> {
+        let path = ["secrets", connection.as_str(), credential.as_str()];
+        self.answer(self.request(Method::DELETE, &path)).await
+    }
+
+    async fn authorize(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        request: &Authorize,
+    ) -> Result<Authorization, Problem> {
+        let path = ["secrets", connection.as_str(), credential.as_str(), "authorize"];
+        self.post(&path, request).await
+    }
+
+    async fn authorized(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        answer: &Authorized,
+    ) -> Result<SecretInfo, Problem> {
+        let path = ["secrets", connection.as_str(), credential.as_str(), "authorized"];
+        self.post(&path, answer).await
+    }
+
+    async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem> {
+        self.post(&["keys", "rotate"], request).await
     }
 
     async fn doctor(&self) -> Result<DoctorReport, Problem> {

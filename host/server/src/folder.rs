@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `lock` | held (by the operating system, so it goes with the process) while somebody works here; contains who | 0600 |
 //! | `token` | the bootstrap token of the API | 0600 |
+//! | `master-key` | what the vault's keys are encrypted with, unless the operator gives a key from elsewhere | 0600 |
 //! | `server.json` | where the server is that works here, while there is one | 0600 |
 //! | `node` | this node's name in leases | |
 //! | `stecker.sqlite` | the database, unless another one was named | 0600 |
@@ -230,7 +231,7 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderErro
 }
 
 /// Whole or not at all: written beside it and renamed.
-fn write_private(file: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     let draft = file.with_extension("draft");
     let written = fs::remove_file(&draft)
         .or_else(|error| {

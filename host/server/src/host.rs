@@ -1,13 +1,13 @@
 //! A host: a data folder of its own, a database, a sandbox and an engine. The same whether it serves or only does one command.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use stecker_flow::{Engine, EngineOptions};
 use stecker_model::Name;
 use stecker_sandbox::{CompileBounds, Compiler, Sandbox, SandboxError, SandboxOptions};
 use stecker_store::{Store, StoreError, StoreOptions};
 
-use crate::{DataFolder, FolderError, Service};
+use crate::{DataFolder, FolderError, MasterKeyOption, Service, master_key::Source};
 
 /// What a host is made from.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct HostOptions {
     /// The program that is started for compiling plugins, with the argument [`COMPILE`]; it has to call [`compile_as_child`] then. None:
     /// plugins are compiled in this process.
     pub compiler: Option<PathBuf>,
+    /// What the vault's keys are encrypted with.
+    pub master_key: MasterKeyOption,
 }
 
 /// The only argument of a process that compiles a plugin.
@@ -38,6 +40,7 @@ impl HostOptions {
             command: command.into(),
             lease_ttl: EngineOptions::default().lease_ttl,
             compiler: None,
+            master_key: MasterKeyOption::default(),
         }
     }
 }
@@ -120,7 +123,8 @@ impl Host {
             .map_err(|source| HostError::Store {
                 database: without_password(&database),
                 source,
-            })?;
+            })?
+            .with_master_key(Arc::new(Source::new(options.master_key.clone(), folder.path())));
         let sandbox = Sandbox::new(SandboxOptions {
             cache_dir: Some(folder.cache_dir()),
             compiler: compiler(options),

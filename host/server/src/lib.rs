@@ -16,6 +16,7 @@ mod folder;
 mod host;
 pub mod http;
 mod inspect;
+mod master_key;
 mod operations;
 mod problem;
 mod serve;
@@ -30,6 +31,7 @@ pub use http::{
     openapi_document, router,
 };
 pub use inspect::{ReleaseReport, inspect_component};
+pub use master_key::MasterKeyOption;
 pub use operations::Operations;
 pub use serve::{ServeOptions, Server, serve};
 pub use service::Service;

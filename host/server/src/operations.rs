@@ -3,7 +3,8 @@
 
 use async_trait::async_trait;
 use stecker_model::{
-    Name, RecordId, Setup, StreamInfo,
+    Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
+    Setup, StreamInfo,
     api::{
         Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan,
         Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
@@ -54,6 +55,34 @@ pub trait Operations: Send + Sync {
     async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem>;
     /// Gives quarantined records up.
     async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem>;
+
+    /// The secrets in the vault: what is known of them, never their values.
+    async fn secrets(&self) -> Result<Vec<SecretInfo>, Problem>;
+    /// Puts a secret into the vault, or replaces it.
+    async fn set_secret(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        secret: &SetSecret,
+    ) -> Result<SecretInfo, Problem>;
+    /// Removes a secret, and the tokens that came from it; what it was.
+    async fn remove_secret(&self, connection: &Name, credential: &Name) -> Result<SecretInfo, Problem>;
+    /// Begins an authorization by a person (OAuth).
+    async fn authorize(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        request: &Authorize,
+    ) -> Result<Authorization, Problem>;
+    /// Ends it with the address that the browser was sent to.
+    async fn authorized(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        answer: &Authorized,
+    ) -> Result<SecretInfo, Problem>;
+    /// Gives the tenant a new data key, and encrypts everything again under the current keys.
+    async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem>;
 
     /// Looks at the host itself: database, disk, sandbox, plugins, flows.
     async fn doctor(&self) -> Result<DoctorReport, Problem>;

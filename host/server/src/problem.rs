@@ -7,7 +7,7 @@ use stecker_model::{
     ErrorCode,
     api::{Fault, Problem},
 };
-use stecker_store::StoreError;
+use stecker_store::{StoreError, VaultError};
 
 /// Bounds that a request did not keep.
 pub(crate) fn invalid(detail: impl Into<String>, faults: Vec<Fault>) -> Problem {
@@ -42,6 +42,7 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
             "`stecker release list` shows the releases that there are; `stecker release add` adds one"
                 .to_owned()
         }
+        "secret" => "`stecker secret list` shows the secrets that there are".to_owned(),
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };
@@ -95,6 +96,28 @@ pub(crate) fn store(error: &StoreError) -> Problem {
         ),
     };
     tracing::error!(%error, "the store failed");
+    Problem::new(status, kind, title, error.to_string()).with_hint(hint)
+}
+
+/// What the vault says, in the words of the API.
+pub(crate) fn vault(error: &VaultError) -> Problem {
+    let (status, kind, title, hint) = match error {
+        VaultError::Store(error) => return store(error),
+        VaultError::Length { .. } => return invalid_field("value", error.to_string()),
+        VaultError::Damaged { .. } => (
+            500,
+            "damaged-secret",
+            "The secret does not open",
+            "every other secret is as it was; `stecker secret set` replaces this one",
+        ),
+        _ => (
+            503,
+            "master-key",
+            "The master key cannot be used",
+            "nothing was changed; see `stecker serve --help` for where the master key comes from",
+        ),
+    };
+    tracing::error!(%error, "the vault failed");
     Problem::new(status, kind, title, error.to_string()).with_hint(hint)
 }
 

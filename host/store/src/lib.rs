@@ -28,10 +28,11 @@ mod settle;
 mod specs;
 mod sql;
 mod tenants;
+mod vault;
 mod webhooks;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicI64, Ordering},
 };
 
@@ -49,6 +50,10 @@ pub use reading::{CommitPage, ReaderState};
 pub use releases::{NewRelease, ReleaseRow};
 pub use settle::{SettledState, Settlement};
 pub use specs::{Applied, Stored};
+pub use vault::{
+    InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys, Place, Rotated, Vault, VaultEntry, VaultError,
+    VaultSecret, VaultTokens,
+};
 pub use webhooks::{Fanout, SettleWebhook, SettledWebhook, StoredWebhook, WebhookVerdict};
 
 use sql::Tx;
@@ -66,6 +71,7 @@ struct Inner {
     backend: Backend,
     schema_version: i64,
     turn: AtomicI64,
+    vault: OnceLock<Arc<vault::Shared>>,
 }
 
 /// Which database is behind a store.

@@ -65,6 +65,7 @@ impl Store {
                 backend,
                 schema_version,
                 turn: std::sync::atomic::AtomicI64::new(0),
+                vault: std::sync::OnceLock::new(),
             }),
         })
     }

@@ -3,25 +3,12 @@
 use stecker_model::HttpGrant;
 use toml::de::{DeTable, DeValue};
 
-use super::{Credential, CredentialKind, HttpCapability, Manifest, ManifestError, Upstream};
+use super::{HttpCapability, Manifest, ManifestError, Upstream, check_credential};
 
 const MAX_TITLE: usize = 80;
-const MAX_TEXT: usize = 2_000;
+pub(super) const MAX_TEXT: usize = 2_000;
 const MAX_MEMORY_MIB: u32 = 1_024;
 const MAX_DEADLINE_MS: u64 = 3_600_000;
-/// The host writes these itself, or they steer the connection and not the request (RFC 9110, section 7.6.1).
-const RESERVED_HEADERS: [&str; 9] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "upgrade",
-    "cookie",
-];
-
 /// A rule that is broken at a place.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -30,7 +17,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    fn new(path: &[&str], message: impl Into<String>) -> Self {
+    pub(super) fn new(path: &[&str], message: impl Into<String>) -> Self {
         Self {
             path: path.iter().map(|part| (*part).to_owned()).collect(),
             message: message.into(),
@@ -102,7 +89,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
         ));
     }
     for (name, credential) in &manifest.credentials {
-        check_credential(name.as_str(), credential, &manifest.capabilities.http)?;
+        check_credential::check(name.as_str(), credential, &manifest.capabilities.http)?;
     }
     for (i, upstream) in manifest.upstream.iter().enumerate() {
         check_upstream(&i.to_string(), upstream)?;
@@ -129,7 +116,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
     Ok(())
 }
 
-fn within(path: &[&str], text: &str, max: usize) -> Result<(), Fault> {
+pub(super) fn within(path: &[&str], text: &str, max: usize) -> Result<(), Fault> {
     if text.trim().is_empty() || text.chars().count() > max {
         return Err(Fault::new(
             path,
@@ -161,91 +148,6 @@ fn check_http(index: &str, capability: &HttpCapability) -> Result<(), Fault> {
         ));
     }
     within(&path("purpose"), &capability.purpose, MAX_TEXT)
-}
-
-fn check_credential(name: &str, credential: &Credential, http: &[HttpCapability]) -> Result<(), Fault> {
-    let path = |field| ["credentials", name, field];
-    within(&path("description"), &credential.description, MAX_TEXT)?;
-    if credential.kind == CredentialKind::ApiKeyHeader {
-        let Some(header) = &credential.header else {
-            return Err(Fault::new(
-                &path("header"),
-                "is missing: kind `api-key-header` has to say which header carries the key, such as header = \"x-api-key\"",
-            ));
-        };
-        check_header(&path("header"), header)?;
-    } else {
-        for (field, is_given) in [
-            ("header", credential.header.is_some()),
-            ("prefix", credential.prefix.is_some()),
-        ] {
-            if is_given {
-                return Err(Fault::new(
-                    &path(field),
-                    "goes with kind `api-key-header` only; remove it or change the kind",
-                ));
-            }
-        }
-    }
-    if credential
-        .prefix
-        .as_ref()
-        .is_some_and(|prefix| prefix.bytes().any(|b| !(b' '..=b'~').contains(&b)))
-    {
-        return Err(Fault::new(
-            &path("prefix"),
-            "may hold printable ASCII characters only",
-        ));
-    }
-    if credential.kind == CredentialKind::HmacSecret {
-        if credential.hosts.is_some() {
-            return Err(Fault::new(
-                &path("hosts"),
-                "makes no sense for an `hmac-secret`, which is never sent; remove it",
-            ));
-        }
-        return Ok(());
-    }
-    if http.is_empty() {
-        return Err(Fault::new(
-            &path("kind"),
-            "is sent with requests, but the plugin asks for none; add [[capabilities.http]] or remove the credential",
-        ));
-    }
-    for host in credential.hosts.iter().flatten() {
-        if !http.iter().any(|capability| capability.hosts.contains(host)) {
-            return Err(Fault::new(
-                &path("hosts"),
-                format!(
-                    "names `{host}`, which is not in any [[capabilities.http]]; add it there, spelled the same way"
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_header(path: &[&str], header: &str) -> Result<(), Fault> {
-    // RFC 9110, section 5.6.2: a token.
-    let is_token = !header.is_empty()
-        && header.len() <= 128
-        && header
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    if !is_token {
-        return Err(Fault::new(
-            path,
-            format!("is `{header}`, which is not the name of a header"),
-        ));
-    }
-    let lower = header.to_ascii_lowercase();
-    if RESERVED_HEADERS.contains(&lower.as_str()) || lower.starts_with("proxy-") {
-        return Err(Fault::new(
-            path,
-            format!("is `{header}`, which only the host itself may write; use the vendor's header"),
-        ));
-    }
-    Ok(())
 }
 
 fn check_upstream(index: &str, upstream: &Upstream) -> Result<(), Fault> {

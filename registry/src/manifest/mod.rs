@@ -26,10 +26,13 @@
 
 mod capability;
 mod check;
+mod check_credential;
 mod credential;
+mod endpoint;
 mod error;
 mod host;
 mod name;
+mod template;
 
 use std::collections::BTreeMap;
 
@@ -40,10 +43,14 @@ use stecker_model::Name;
 use url::Url;
 
 pub use capability::{Capabilities, HttpCapability, Method, Scheme, StorageCapability};
-pub use credential::{Credential, CredentialKind};
+pub use credential::{
+    ClientAuth, Credential, CredentialKind, KeyEncoding, OAuth, SignatureEncoding, Signing, SigningAlgorithm,
+};
+pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use error::ManifestError;
 pub use host::{HostPattern, InvalidHost};
 pub use name::{InvalidPluginName, PluginName};
+pub use template::{InvalidTemplate, Part, Template, Word};
 
 /// Everything that a release declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

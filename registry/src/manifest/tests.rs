@@ -191,6 +191,136 @@ fn a_credential_needs_somewhere_to_go() {
     );
 }
 
+/// The manifest with this in place of the webhook secret.
+fn with_credential(text: &str) -> String {
+    altered(
+        "[credentials.hooks]\nkind = \"hmac-secret\"\ndescription = \"The webhook secret\"",
+        &format!("[credentials.hooks]\ndescription = \"d\"\n{text}"),
+    )
+}
+
+const CODE: &str = r#"kind = "oauth2-authorization-code"
+[credentials.hooks.oauth]
+token-url = "{config:/base_url}/oauth/token"
+authorize-url = "https://login.acme.example/authorize"
+scopes = ["orders:read", "stock:write"]
+client-auth = "body"
+token-params = { audience = "https://api.acme.example" }
+authorize-params = { access_type = "offline" }
+"#;
+
+const SIGNED: &str = r#"kind = "hmac-request"
+[credentials.hooks.signing]
+algorithm = "sha256"
+encoding = "base64"
+message = "{method}\n{path-and-query}\n{timestamp}\n{body-sha256-hex}"
+headers = { x-signature = "{signature}", x-time = "{timestamp}", x-key = "{key-id}" }
+"#;
+
+#[test]
+fn every_kind_of_credential_has_its_fields() {
+    for text in [
+        "kind = \"api-key-query\"\nquery = \"api_key\"\nmethods = [\"GET\"]\npaths = [\"/v2\"]",
+        "kind = \"oauth2-client-credentials\"\noauth = { token-url = \"https://login.acme.example/token\" }",
+        "kind = \"oauth2-refresh-token\"\noauth = { token-url = \"https://login.acme.example/token\" }",
+        CODE,
+        SIGNED,
+    ] {
+        let manifest =
+            Manifest::from_toml(&with_credential(text)).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let json = manifest.to_canonical_json();
+        assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), manifest, "{text}");
+        let kind = manifest.credentials.values().nth(1).unwrap().kind;
+        assert!(
+            json.contains(&format!("\"kind\":\"{}\"", kind.as_str())),
+            "{json}"
+        );
+    }
+}
+
+#[test]
+fn faults_of_credentials_say_what_belongs_there() {
+    let code = |from: &str, to: &str| {
+        assert!(CODE.contains(from), "{from}");
+        CODE.replacen(from, to, 1)
+    };
+    let signed = |from: &str, to: &str| {
+        assert!(SIGNED.contains(from), "{from}");
+        SIGNED.replacen(from, to, 1)
+    };
+    for (text, says) in [
+        (
+            "kind = \"api-key-query\"".to_owned(),
+            "`credentials.hooks.query` is missing",
+        ),
+        (
+            "kind = \"bearer\"\nquery = \"k\"".to_owned(),
+            "goes with kind `api-key-query` only",
+        ),
+        (
+            "kind = \"api-key-query\"\nquery = \"a b\"".to_owned(),
+            "letters, digits",
+        ),
+        (
+            "kind = \"bearer\"\npaths = [\"v2\"]".to_owned(),
+            "not the beginning of a path",
+        ),
+        (
+            "kind = \"bearer\"\npaths = [\"/a/../b\"]".to_owned(),
+            "not the beginning of a path",
+        ),
+        (
+            "kind = \"bearer\"\nmethods = []".to_owned(),
+            "would never be sent",
+        ),
+        (
+            "kind = \"bearer\"\nmethods = [\"DELETE\"]".to_owned(),
+            "not in any [[capabilities.http]]",
+        ),
+        ("kind = \"hmac-secret\"\npaths = [\"/\"]".to_owned(), "never sent"),
+        (
+            "kind = \"oauth2-client-credentials\"".to_owned(),
+            "`credentials.hooks.oauth` is missing",
+        ),
+        (
+            "kind = \"oauth2-client-credentials\"\noauth = {}".to_owned(),
+            "missing field `token-url`",
+        ),
+        (
+            "kind = \"oauth2-client-credentials\"\noauth = { token-url = \"http://login.acme.example/\" }"
+                .to_owned(),
+            "has to be https",
+        ),
+        (
+            code("authorize-url = \"https://login.acme.example/authorize\"\n", ""),
+            "where the person is sent",
+        ),
+        (
+            code("authorization-code", "refresh-token"),
+            "authorization-code` only",
+        ),
+        (code("\"orders:read\"", "\"orders read\""), "not a scope"),
+        (code("audience", "grant_type"), "which the host sets by itself"),
+        (signed("{timestamp}", "{time}"), "no word `{time}`"),
+        (signed("{timestamp}", "{timestamp"), "brace"),
+        (
+            signed("x-signature = \"{signature}\"", "x-a = \"b\""),
+            "one of them with `{signature}`",
+        ),
+        (signed("{method}", "{signature}"), "it belongs into `headers`"),
+        (signed("x-key", "host"), "only the host itself may write"),
+        (signed("\"{key-id}\"", "\"{body}\""), "no header can carry a body"),
+        (
+            signed("hmac-request", "hmac-secret"),
+            "goes with kind `hmac-request` only",
+        ),
+    ] {
+        let error = fails(&with_credential(&text));
+        assert!(error.message.contains(says), "{text}\n{error}");
+        assert!(error.line.is_some(), "{error}");
+    }
+}
+
 #[test]
 fn the_published_schema_knows_every_field() {
     let schema = serde_json::to_value(Manifest::json_schema()).unwrap();

@@ -8,6 +8,7 @@ mod quarantine;
 mod records;
 mod release;
 mod schema;
+mod secret;
 mod serve;
 mod setup;
 
@@ -19,6 +20,7 @@ pub(crate) use quarantine::quarantine;
 pub(crate) use records::records;
 pub(crate) use release::release;
 pub(crate) use schema::{completion, schema};
+pub(crate) use secret::secret;
 pub(crate) use serve::serve;
 pub(crate) use setup::apply;
 

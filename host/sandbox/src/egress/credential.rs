@@ -1,49 +1,50 @@
 //! Puts secrets into requests. A guest names a credential; the manifest says where it goes; the connection has the secret.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{
     Method,
     header::{AUTHORIZATION, HeaderMap, HeaderName},
 };
-use stecker_model::{ErrorCode, PluginError};
+use stecker_model::{Authorization, ErrorCode, Grants, HttpGrant};
 use stecker_registry::{
     Manifest,
-    manifest::{CredentialKind, HostPattern},
+    manifest::{Credential, CredentialKind, HostPattern},
 };
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::{
     Failure, headers, not_sent,
-    policy::{self, HostRule},
+    oauth::{OAuth, Session, TokenEndpoint},
+    policy::{self, HostRule, path},
     scrub::{Scrubber, UNSCRUBBABLE},
+    signing::{self, Signable},
 };
 use crate::binding::{Credentials, Denial, Secret};
+
+/// How often the secrets are looked up that a session does not use itself.
+const LOOK_UP_ALL: Duration = Duration::from_secs(60);
 
 /// A request as far as credentials have to do with it, after the policy said yes.
 pub(super) struct Outbound<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a mut Url,
     pub(super) headers: &'a mut HeaderMap,
-    pub(super) content: Content<'a>,
-}
-
-/// The body, as far as it is known before it is sent.
-#[derive(Clone, Copy)]
-pub(super) enum Content<'a> {
-    Whole(&'a [u8]),
-    /// It comes from the guest while it is sent.
-    Streamed,
+    pub(super) body: &'a [u8],
 }
 
 /// Where secrets come from, and who is told of them.
 #[derive(Clone, Copy)]
-pub(super) struct Supply<'a> {
-    pub(super) credentials: &'a Arc<dyn Credentials>,
-    pub(super) scrubber: &'a Scrubber,
-    pub(super) remaining: Duration,
+pub(crate) struct Supply<'a> {
+    pub(crate) credentials: &'a Arc<dyn Credentials>,
+    pub(crate) scrubber: &'a Arc<Scrubber>,
+    pub(crate) remaining: Duration,
 }
 
 impl Supply<'_> {
@@ -58,31 +59,67 @@ impl Supply<'_> {
             Err(not_sent(ErrorCode::Auth, UNSCRUBBABLE).into())
         }
     }
+
+    fn session(&self) -> Session {
+        Session {
+            credentials: Arc::clone(self.credentials),
+            scrubber: Arc::clone(self.scrubber),
+        }
+    }
 }
+
+/// The token that a request went out with.
+#[derive(Debug)]
+pub(super) struct UsedToken(Secret);
 
 /// The credentials of a manifest, their placeholders filled in.
 #[derive(Debug)]
-pub(super) struct CredentialUses(BTreeMap<String, Use>);
+pub(super) struct CredentialUses {
+    uses: BTreeMap<String, Use>,
+    looked_up: Mutex<Option<Instant>>,
+}
 
 #[derive(Debug)]
 struct Use {
-    kind: CredentialKind,
-    header: Option<HeaderName>,
-    prefix: String,
+    credential: Credential,
     /// None: wherever the policy lets the request go.
     hosts: Option<Vec<(HostRule, Option<u16>)>>,
+    oauth: Option<Arc<OAuth>>,
+}
+
+/// The requests that the host itself makes for credentials: to their token URLs, and nothing else.
+pub(super) fn token_grants(manifest: &Manifest, config: &serde_json::Value) -> Grants {
+    let settings = manifest
+        .credentials
+        .values()
+        .filter_map(|credential| credential.oauth.as_ref());
+    let http = settings
+        // One without an address says so when it is used.
+        .filter_map(|settings| settings.token_url.resolve(config).ok())
+        .map(|url| {
+            let host = url.host_str().unwrap_or_default();
+            HttpGrant {
+                host: url
+                    .port()
+                    .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+                schemes: vec![url.scheme().to_owned()],
+                methods: vec!["POST".to_owned()],
+                paths: vec![url.path().to_owned()],
+                ..HttpGrant::default()
+            }
+        })
+        .collect();
+    Grants { http, storage: None }
 }
 
 impl CredentialUses {
-    pub(super) fn new(manifest: &Manifest, config: &serde_json::Value) -> Result<Self, String> {
+    pub(super) fn new(
+        manifest: &Manifest,
+        config: &serde_json::Value,
+        endpoint: &Arc<TokenEndpoint>,
+    ) -> Result<Self, String> {
         let mut uses = BTreeMap::new();
         for (name, credential) in &manifest.credentials {
-            let header = credential
-                .header
-                .as_ref()
-                .map(|header| HeaderName::from_bytes(header.as_bytes()))
-                .transpose()
-                .map_err(|_| format!("the header of the credential `{name}` is not a header name"))?;
             let hosts = credential
                 .hosts
                 .as_ref()
@@ -92,24 +129,26 @@ impl CredentialUses {
             uses.insert(
                 name.to_string(),
                 Use {
-                    kind: credential.kind,
-                    header,
-                    prefix: credential.prefix.clone().unwrap_or_default(),
+                    oauth: OAuth::new(name.as_str(), credential, config, endpoint),
+                    credential: credential.clone(),
                     hosts,
                 },
             );
         }
-        Ok(Self(uses))
+        Ok(Self {
+            uses,
+            looked_up: Mutex::default(),
+        })
     }
 
     /// Puts the credential into the request. What it put in is looked for in everything that comes back.
     pub(super) async fn inject(
         &self,
         name: &str,
-        outbound: Outbound<'_>,
+        mut outbound: Outbound<'_>,
         supply: Supply<'_>,
-    ) -> Result<(), Failure> {
-        let Some(how) = self.0.get(name) else {
+    ) -> Result<Option<UsedToken>, Failure> {
+        let Some(how) = self.uses.get(name) else {
             return Err(Denial {
                 rule: "http.credential".to_owned(),
                 layer: "manifest".to_owned(),
@@ -121,19 +160,76 @@ impl CredentialUses {
             }
             .into());
         };
-        if !how.goes_to(outbound.url) {
-            return Err(policy::never(
-                "http.credential-host",
-                format!(
-                    "sending the credential `{name}` to {}, which is not among its hosts in the manifest",
-                    outbound.url.host_str().unwrap_or_default()
-                ),
-            )
-            .into());
+        how.admit(name, &outbound)?;
+        if let Some(oauth) = &how.oauth {
+            let token = oauth.access(&supply.session(), None, supply.remaining).await?;
+            how.put(name, &token, &mut outbound)?;
+            return Ok(Some(UsedToken(token)));
         }
         let secret = supply.secret(name).await?;
-        let (header, value) = how.header(name, &secret)?;
-        headers::set_secret(outbound.headers, header, &value)
+        how.put(name, &secret, &mut outbound)?;
+        Ok(None)
+    }
+
+    /// After a 401 (RFC 6750, section 3.1): gets another token than the one that was refused. Then the request may be sent once more: it
+    /// was refused for who asked, so nothing was done, whatever its method.
+    pub(super) async fn renew(
+        &self,
+        name: &str,
+        refused: &UsedToken,
+        supply: Supply<'_>,
+    ) -> Result<bool, Failure> {
+        let Some(oauth) = self.uses.get(name).and_then(|how| how.oauth.as_ref()) else {
+            return Ok(false);
+        };
+        oauth
+            .access(&supply.session(), Some(&refused.0), supply.remaining)
+            .await?;
+        Ok(true)
+    }
+
+    /// Has the scrubber know the connection's other secrets too: a system may show what another credential is, such as the key that it
+    /// signs its webhooks with.
+    pub(super) async fn learn_all(&self, supply: Supply<'_>) {
+        {
+            let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.uses.is_empty() || looked_up.is_some_and(|at| at.elapsed() < LOOK_UP_ALL) {
+                return;
+            }
+            *looked_up = Some(Instant::now());
+        }
+        // What cannot be read now cannot be sent either.
+        let all = tokio::time::timeout(supply.remaining, supply.credentials.all());
+        for secret in all.await.unwrap_or_default() {
+            supply.scrubber.learn(&secret);
+        }
+    }
+
+    pub(super) async fn begin_authorization(
+        &self,
+        name: &str,
+        redirect_uri: &str,
+        supply: Supply<'_>,
+    ) -> Result<Authorization, Failure> {
+        self.oauth(name)?.begin(&supply.session(), redirect_uri).await
+    }
+
+    pub(super) async fn finish_authorization(
+        &self,
+        name: &str,
+        callback: &str,
+        supply: Supply<'_>,
+    ) -> Result<(), Failure> {
+        self.oauth(name)?.finish(&supply.session(), callback).await
+    }
+
+    fn oauth(&self, name: &str) -> Result<&Arc<OAuth>, Failure> {
+        let found = self.uses.get(name).and_then(|how| how.oauth.as_ref());
+        found.ok_or_else(|| {
+            let message =
+                format!("the plugin has no credential `{name}` that somebody could authorize (OAuth)");
+            not_sent(ErrorCode::NotFound, message).into()
+        })
     }
 }
 
@@ -151,7 +247,40 @@ fn resolve(
 }
 
 impl Use {
-    fn goes_to(&self, url: &Url) -> bool {
+    /// Whether the manifest has the credential go there at all.
+    fn admit(&self, name: &str, outbound: &Outbound<'_>) -> Result<(), Failure> {
+        let (url, method) = (&*outbound.url, outbound.method);
+        let refuse = |rule: &str, what: String| -> Result<(), Failure> {
+            let asked = format!("sending the credential `{name}` {what} in the manifest");
+            Err(policy::never(rule, asked).into())
+        };
+        if !self.goes_to_host(url) {
+            let host = url.host_str().unwrap_or_default();
+            return refuse(
+                "http.credential-host",
+                format!("to {host}, which is not among its hosts"),
+            );
+        }
+        let methods = self.credential.methods.as_ref();
+        if methods.is_some_and(|methods| !methods.iter().any(|own| own.as_str() == method.as_str())) {
+            let what = format!("with {method}, which is not among its methods");
+            return refuse("http.credential-method", what);
+        }
+        let below =
+            |prefix: &String| path::ambiguity(url.path()).is_none() && path::is_below(url.path(), prefix);
+        if self
+            .credential
+            .paths
+            .as_ref()
+            .is_some_and(|paths| !paths.iter().any(below))
+        {
+            let what = format!("to {}, which is not below its paths", policy::shown(url.path()));
+            return refuse("http.credential-path", what);
+        }
+        Ok(())
+    }
+
+    fn goes_to_host(&self, url: &Url) -> bool {
         let Some(hosts) = &self.hosts else {
             return true;
         };
@@ -164,26 +293,83 @@ impl Use {
         })
     }
 
-    fn header(&self, name: &str, secret: &Secret) -> Result<(HeaderName, Zeroizing<String>), PluginError> {
+    /// Never where the guest has put something itself.
+    fn put(&self, name: &str, secret: &Secret, outbound: &mut Outbound<'_>) -> Result<(), Failure> {
         let value = secret.expose();
-        match (self.kind, &self.header) {
-            (CredentialKind::ApiKeyHeader, Some(header)) => {
-                Ok((header.clone(), Zeroizing::new(format!("{}{value}", self.prefix))))
+        let unusable = |what: &str| -> Failure {
+            not_sent(
+                ErrorCode::Unsupported,
+                format!("the manifest does not say {what} the credential `{name}`"),
+            )
+            .into()
+        };
+        match self.credential.kind {
+            CredentialKind::ApiKeyHeader => {
+                let header = self
+                    .credential
+                    .header
+                    .as_ref()
+                    .and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+                let header = header.ok_or_else(|| unusable("which header carries"))?;
+                let prefix = self.credential.prefix.as_deref().unwrap_or_default();
+                let value = Zeroizing::new(format!("{prefix}{value}"));
+                headers::set_secret(outbound.headers, header, &value)
             }
-            (CredentialKind::Bearer, _) => Ok((AUTHORIZATION, Zeroizing::new(format!("Bearer {value}")))),
-            (CredentialKind::Basic, _) => {
+            CredentialKind::ApiKeyQuery => {
+                let parameter = self.credential.query.as_deref();
+                let parameter = parameter.ok_or_else(|| unusable("which parameter carries"))?;
+                set_parameter(outbound.url, parameter, value)
+            }
+            CredentialKind::Basic => {
                 let pair = Zeroizing::new(format!("{}:{value}", secret.username().unwrap_or_default()));
                 let encoded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
-                Ok((AUTHORIZATION, Zeroizing::new(format!("Basic {}", *encoded))))
+                let value = Zeroizing::new(format!("Basic {}", *encoded));
+                headers::set_secret(outbound.headers, AUTHORIZATION, &value)
             }
-            (CredentialKind::ApiKeyHeader, None) => Err(not_sent(
-                ErrorCode::Unsupported,
-                format!("the manifest does not say which header carries the credential `{name}`"),
-            )),
-            (CredentialKind::HmacSecret, _) => Err(not_sent(
+            CredentialKind::Bearer
+            | CredentialKind::Oauth2ClientCredentials
+            | CredentialKind::Oauth2RefreshToken
+            | CredentialKind::Oauth2AuthorizationCode => {
+                let value = Zeroizing::new(format!("Bearer {value}"));
+                headers::set_secret(outbound.headers, AUTHORIZATION, &value)
+            }
+            CredentialKind::HmacRequest => {
+                let signing = self.credential.signing.as_ref();
+                let signing = signing.ok_or_else(|| unusable("what is signed with"))?;
+                let signable = Signable {
+                    method: outbound.method,
+                    url: outbound.url,
+                    headers: outbound.headers,
+                    body: outbound.body,
+                    now: jiff::Timestamp::now(),
+                    nonce: rand::random(),
+                };
+                for (header, value) in signing::sign(signing, &signable, secret)? {
+                    headers::set_secret(outbound.headers, header, &value)?;
+                }
+                Ok(())
+            }
+            CredentialKind::HmacSecret => Err(not_sent(
                 ErrorCode::Unsupported,
                 format!("the credential `{name}` is for signing (`crypto`), not for requests"),
-            )),
+            )
+            .into()),
         }
     }
+}
+
+fn set_parameter(url: &mut Url, parameter: &str, value: &str) -> Result<(), Failure> {
+    // Decoded, so that no spelling gets past; some servers do not mind the case.
+    if url
+        .query_pairs()
+        .any(|(name, _)| name.eq_ignore_ascii_case(parameter))
+    {
+        return Err(policy::never(
+            "http.credential-query",
+            format!("setting the parameter `{parameter}`, which carries the credential"),
+        )
+        .into());
+    }
+    url.query_pairs_mut().append_pair(parameter, value);
+    Ok(())
 }

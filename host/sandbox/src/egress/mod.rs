@@ -4,6 +4,8 @@
 //! - [`address`]: which IP addresses it may be sent to. Pure.
 //! - [`headers`]: which headers a guest may set. Pure.
 //! - [`credential`]: puts secrets into requests, after the policy said yes.
+//! - [`oauth`]: gets the tokens that are put in.
+//! - [`signing`]: signs requests. Pure.
 //! - [`scrub`]: takes secrets out of answers.
 //! - [`resolve`]: from names to checked addresses, within the connecting.
 //! - [`pool`]: connections, shared by nobody else.
@@ -15,10 +17,12 @@ pub(crate) mod cause;
 mod client;
 mod credential;
 mod headers;
+pub(crate) mod oauth;
 mod policy;
 mod pool;
 mod resolve;
 pub(crate) mod scrub;
+mod signing;
 
 use std::{
     net::SocketAddr,
@@ -29,7 +33,7 @@ use std::{
     time::Duration,
 };
 
-use stecker_model::{ErrorCode, PluginError};
+use stecker_model::{Authorization, ErrorCode, Grants, PluginError};
 use stecker_registry::Manifest;
 
 use crate::{
@@ -37,7 +41,9 @@ use crate::{
     call::Meter,
     error::BindError,
 };
-use credential::{Content, CredentialUses, Outbound, Supply};
+pub(crate) use credential::Supply;
+use credential::{CredentialUses, Outbound, UsedToken};
+use oauth::TokenEndpoint;
 use policy::Policy;
 use pool::Pool;
 use resolve::Resolver;
@@ -163,7 +169,17 @@ pub(crate) struct Exchange<'a> {
     pub(crate) budget: &'a ResponseBudget,
     pub(crate) meter: &'a Meter,
     pub(crate) credentials: &'a Arc<dyn Credentials>,
-    pub(crate) scrubber: &'a Scrubber,
+    pub(crate) scrubber: &'a Arc<Scrubber>,
+}
+
+impl<'a> Exchange<'a> {
+    fn supply(&self) -> Supply<'a> {
+        Supply {
+            credentials: self.credentials,
+            scrubber: self.scrubber,
+            remaining: self.remaining,
+        }
+    }
 }
 
 /// What the connections of a sandbox have in common on their way out.
@@ -186,7 +202,7 @@ impl Network {
 pub(crate) struct Egress {
     policy: Policy,
     credentials: CredentialUses,
-    pool: Pool,
+    pool: Arc<Pool>,
 }
 
 impl Egress {
@@ -201,11 +217,19 @@ impl Egress {
             .capabilities
             .as_grants(config)
             .map_err(|error| unusable(error.to_string()))?;
+        let policy = |asked: &Grants| {
+            let ceiling = binding.tenant_limits.ceiling.as_ref();
+            Policy::new(asked, &binding.grants, ceiling).map_err(|error| unusable(error.to_string()))
+        };
+        let pool = Arc::new(Pool::new(network.resolver.clone()));
+        let endpoint = Arc::new(TokenEndpoint {
+            policy: policy(&credential::token_grants(manifest, config))?,
+            pool: Arc::clone(&pool),
+        });
         Ok(Self {
-            policy: Policy::new(&asked, &binding.grants, binding.tenant_limits.ceiling.as_ref())
-                .map_err(|error| unusable(error.to_string()))?,
-            credentials: CredentialUses::new(manifest, config).map_err(unusable)?,
-            pool: Pool::new(network.resolver.clone()),
+            policy: policy(&asked)?,
+            credentials: CredentialUses::new(manifest, config, &endpoint).map_err(unusable)?,
+            pool,
         })
     }
 
@@ -214,6 +238,22 @@ impl Egress {
         request: HttpRequest,
         exchange: Exchange<'_>,
     ) -> Result<HttpResponse, Failure> {
+        let supply = exchange.supply();
+        self.credentials.learn_all(supply).await;
+        let (answer, used) = self.attempt(&request, exchange).await?;
+        if let (401, Some(name), Some(used)) = (answer.status, &request.credential, used)
+            && self.credentials.renew(name, &used, supply).await?
+        {
+            return Ok(self.attempt(&request, exchange).await?.0);
+        }
+        Ok(answer)
+    }
+
+    async fn attempt(
+        &self,
+        request: &HttpRequest,
+        exchange: Exchange<'_>,
+    ) -> Result<(HttpResponse, Option<UsedToken>), Failure> {
         let mut url = policy::parse(&request.url)?;
         let method = policy::parse_method(&request.method)?;
         let carve_outs = self.policy.decide(&method, &url)?;
@@ -226,19 +266,15 @@ impl Egress {
                 .map_or(IDEMPOTENCY_HEADER, |(_, header)| header.as_str());
             headers::set_idempotency_key(&mut outgoing, header, key)?;
         }
+        let mut used = None;
         if let Some(name) = &request.credential {
             let outbound = Outbound {
                 method: &method,
                 url: &mut url,
                 headers: &mut outgoing,
-                content: Content::Whole(request.body.as_deref().unwrap_or_default()),
+                body: request.body.as_deref().unwrap_or_default(),
             };
-            let supply = Supply {
-                credentials: exchange.credentials,
-                scrubber: exchange.scrubber,
-                remaining: exchange.remaining,
-            };
-            self.credentials.inject(name, outbound, supply).await?;
+            used = self.credentials.inject(name, outbound, exchange.supply()).await?;
         }
         let wish = request
             .timeout_ms
@@ -253,11 +289,35 @@ impl Egress {
             method,
             url,
             headers: outgoing,
-            body: request.body,
+            body: request.body.clone(),
             timeout: wish.min(MAX_TIME).min(exchange.remaining),
         };
         let answer = client::send(&client, outgoing, exchange.budget, exchange.meter).await;
-        Ok(exchange.scrubber.response(answer?))
+        Ok((exchange.scrubber.response(answer?), used))
+    }
+
+    /// Begins an authorization by a person; see `oauth`.
+    pub(crate) async fn begin_authorization(
+        &self,
+        credential: &str,
+        redirect_uri: &str,
+        supply: Supply<'_>,
+    ) -> Result<Authorization, Failure> {
+        self.credentials
+            .begin_authorization(credential, redirect_uri, supply)
+            .await
+    }
+
+    /// Ends it.
+    pub(crate) async fn finish_authorization(
+        &self,
+        credential: &str,
+        callback: &str,
+        supply: Supply<'_>,
+    ) -> Result<(), Failure> {
+        self.credentials
+            .finish_authorization(credential, callback, supply)
+            .await
     }
 }
 

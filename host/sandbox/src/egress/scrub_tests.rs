@@ -129,3 +129,36 @@ fn old_tokens_make_room_for_new_ones() {
     assert_eq!(scrubber.text(&secrets[MAX_SECRETS]), IN_ITS_PLACE);
     assert_eq!(scrubber.text(&secrets[0]), secrets[0]);
 }
+
+#[test]
+fn an_observer_hears_of_no_secret() {
+    #[derive(Default)]
+    struct Heard(std::sync::Mutex<Vec<String>>);
+    impl Observer for Heard {
+        fn log(&self, _: LogLevel, message: &str, fields: &[(String, String)]) {
+            self.0.lock().unwrap().push(format!("{message} {fields:?}"));
+        }
+        fn denied(&self, denial: &Denial) {
+            self.0.lock().unwrap().push(denial.asked.clone());
+        }
+    }
+    let secret = hex::encode(rand::random::<[u8; 8]>());
+    let heard = Arc::new(Heard::default());
+    let observer = Scrubbed {
+        observer: Arc::clone(&heard) as _,
+        scrubber: scrubber(&[Secret::new(secret.clone())]),
+    };
+    let field = (format!("k{secret}"), secret.clone());
+    observer.log(LogLevel::Info, &format!("got {secret}"), &[field]);
+    observer.denied(&super::super::policy::never(
+        "rule",
+        format!("a request to {secret}"),
+    ));
+    assert_eq!(
+        *heard.0.lock().unwrap(),
+        [
+            "got [redacted] [(\"k[redacted]\", \"[redacted]\")]",
+            "a request to [redacted]"
+        ]
+    );
+}

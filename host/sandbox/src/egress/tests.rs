@@ -115,7 +115,7 @@ async fn send_with(
         budget: &budget,
         meter: &meter,
         credentials: &(Arc::new(secrets.clone()) as _),
-        scrubber: &Scrubber::default(),
+        scrubber: &Arc::default(),
     };
     let answer = egress.send(request, exchange).await;
     (answer, meter)
@@ -361,7 +361,7 @@ async fn credentials_that_are_not_given() {
             budget: &budget,
             meter: &meter,
             credentials: &(Arc::new(crate::binding::NoCredentials) as _),
-            scrubber: &Scrubber::default(),
+            scrubber: &Arc::default(),
         };
         egress.send(with("key", None), exchange).await
     });

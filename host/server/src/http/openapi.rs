@@ -28,6 +28,7 @@ use super::{AppState, auth, routes};
         (name = "connections", description = "Systems of the tenant."),
         (name = "flows", description = "Paths of records."),
         (name = "records", description = "The ledger and the quarantine."),
+        (name = "secrets", description = "The vault: secrets go in and never come out."),
         (name = "host", description = "The host itself."),
     ),
     modifiers(&Bearer),

@@ -4,13 +4,15 @@
 
 mod doctor;
 mod plan;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use stecker_flow::{Engine, now_ms};
 use stecker_model::{
-    Name, PluginRef, RecordId, Setup, StreamInfo,
+    Authorization, Authorize, Authorized, Name, PluginRef, RecordId, RotateKeys, RotatedKeys, SecretInfo,
+    SetSecret, Setup, StreamInfo,
     api::{
         Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan,
         Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
@@ -402,6 +404,45 @@ impl Operations for Service {
         // Records that waited behind the discarded ones can go on.
         self.engine.wake();
         Ok(Affected { records })
+    }
+
+    async fn secrets(&self) -> Result<Vec<SecretInfo>, Problem> {
+        secrets::list(self).await
+    }
+
+    async fn set_secret(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        secret: &SetSecret,
+    ) -> Result<SecretInfo, Problem> {
+        secrets::set(self, connection, credential, secret).await
+    }
+
+    async fn remove_secret(&self, connection: &Name, credential: &Name) -> Result<SecretInfo, Problem> {
+        secrets::remove(self, connection, credential).await
+    }
+
+    async fn authorize(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        request: &Authorize,
+    ) -> Result<Authorization, Problem> {
+        secrets::authorize(self, connection, credential, request).await
+    }
+
+    async fn authorized(
+        &self,
+        connection: &Name,
+        credential: &Name,
+        answer: &Authorized,
+    ) -> Result<SecretInfo, Problem> {
+        secrets::authorized(self, connection, credential, answer).await
+    }
+
+    async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem> {
+        secrets::rotate(self, *request).await
     }
 
     async fn doctor(&self) -> Result<DoctorReport, Problem> {

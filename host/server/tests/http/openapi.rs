@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 18] = [
+const OPERATIONS: [&str; 24] = [
+    "delete /api/v1/secrets/{connection}/{credential}",
     "get /api/v1/connections",
     "get /api/v1/connections/{name}/streams",
     "get /api/v1/doctor",
@@ -18,15 +19,20 @@ const OPERATIONS: [&str; 18] = [
     "get /api/v1/records",
     "get /api/v1/records/{flow}/{seq}",
     "get /api/v1/releases",
+    "get /api/v1/secrets",
     "post /api/v1/apply",
     "post /api/v1/connections/{name}/check",
     "post /api/v1/flows/{name}/pause",
     "post /api/v1/flows/{name}/resume",
     "post /api/v1/flows/{name}/run",
+    "post /api/v1/keys/rotate",
     "post /api/v1/plan",
     "post /api/v1/quarantine/discard",
     "post /api/v1/quarantine/retry",
     "post /api/v1/releases",
+    "post /api/v1/secrets/{connection}/{credential}/authorize",
+    "post /api/v1/secrets/{connection}/{credential}/authorized",
+    "put /api/v1/secrets/{connection}/{credential}",
 ];
 
 fn operations(document: &Value) -> Vec<(String, String, &Value)> {

@@ -15,5 +15,6 @@ mod opening;
 mod quarantine;
 mod random;
 mod reading;
+mod vault;
 mod webhooks;
 mod world;

@@ -4,7 +4,7 @@
 //! Pure: no name is resolved here. [`url`] reads the text of a URL, [`rule`] one grant, [`path`] compares paths; this file decides, and
 //! says what would have to be granted.
 
-mod path;
+pub(super) mod path;
 mod rule;
 mod url;
 

@@ -4,7 +4,7 @@
 //! this sees a path; what it leaves alone and some server further on decodes into another path is refused wherever prefixes count.
 
 /// What makes servers disagree about a path; none: they all read the same.
-pub(super) fn ambiguity(path: &str) -> Option<&'static str> {
+pub(in super::super) fn ambiguity(path: &str) -> Option<&'static str> {
     let lower = path.to_ascii_lowercase();
     if lower.contains("%2f") || lower.contains("%5c") || lower.contains('\\') {
         return Some("it has an encoded slash or a backslash");
@@ -52,7 +52,7 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// By whole segments: `/admin/api` covers itself and what is below it.
-pub(super) fn is_below(path: &str, prefix: &str) -> bool {
+pub(in super::super) fn is_below(path: &str, prefix: &str) -> bool {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

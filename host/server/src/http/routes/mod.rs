@@ -6,6 +6,7 @@ mod flows;
 mod host;
 mod records;
 mod releases;
+mod secrets;
 mod setups;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
     let patient = OpenApiRouter::new()
         .merge(releases::routes())
         .merge(connections::routes())
+        .merge(secrets::routes())
         .merge(host::routes());
     quick
         .layer(from_fn(move |request, next| deadline(QUICK, request, next)))
