@@ -123,6 +123,7 @@ pub(crate) fn bind_connection(
         config: spec.config.to_string(),
         grants: spec.grants.clone(),
         limits: spec.limits,
+        http_bytes_today: 0,
         tenant_limits: stecker_model::TenantLimits::default(),
         instances: spec.instances,
         credentials: Arc::new(secrets::SpecCredentials::new(
@@ -152,6 +153,7 @@ fn bind_transform(
             config: config.to_string(),
             grants: Grants::default(),
             limits: Limits::default(),
+            http_bytes_today: 0,
             tenant_limits: stecker_model::TenantLimits::default(),
             instances: stecker_model::Instances::Fresh,
             credentials: Arc::new(NoCredentials),

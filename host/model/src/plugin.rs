@@ -50,8 +50,11 @@ pub struct CallUsage {
     pub peak_memory: u64,
     /// Requests sent.
     pub http_requests: u32,
-    /// Bytes received in bodies, after decompression.
+    /// Bytes received in bodies, as they came over the network.
     pub http_bytes_in: u64,
+    /// Bytes of requests and responses, bodies and headers, as they crossed the network (headers roughly): what counts towards
+    /// `limits.http.bytes-per-day`.
+    pub http_bytes: u64,
     /// Microseconds that a thread was busy with the call: guest code and what the host did for it, without waiting.
     pub cpu_us: u64,
 }
@@ -65,5 +68,6 @@ impl CallUsage {
         self.peak_memory = self.peak_memory.max(other.peak_memory);
         self.http_requests += other.http_requests;
         self.http_bytes_in += other.http_bytes_in;
+        self.http_bytes += other.http_bytes;
     }
 }

@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             deadline: Period::from_secs(5),
             ..Limits::default()
         },
+        http_bytes_today: 0,
         tenant_limits: stecker_model::TenantLimits::default(),
         instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),

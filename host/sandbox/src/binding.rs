@@ -20,6 +20,9 @@ pub struct Binding {
     pub grants: Grants,
     /// Bounds of each call. The manifest's wishes count where they are lower.
     pub limits: Limits,
+    /// What the embedder knows to have gone over the network for this connection since midnight UTC (the sum of
+    /// [`CallUsage::http_bytes`](stecker_model::CallUsage)). The sandbox counts on from this or from its own count, whichever is higher.
+    pub http_bytes_today: u64,
     /// What the tenant may have in all, over all of its connections.
     pub tenant_limits: TenantLimits,
     /// Whether an instance serves one call or several.
@@ -296,12 +299,13 @@ pub enum LogLevel {
 pub struct Denial {
     /// The rule, short and stable, such as `http.host`.
     pub rule: String,
-    /// Who said no: `manifest` (the plugin never asked for it), `grant` (the operator did not allow it) or `host` (never allowed).
+    /// Who said no: `manifest` (the plugin never asked for it), `grant` (the operator did not allow it), `ceiling` (the tenant may not have
+    /// it) or `host` (never allowed).
     pub layer: String,
     /// What was asked for, for a person.
     pub asked: String,
     /// The least that would allow it, as TOML to paste: into the connection of a setup file for the layer `grant`, into plugin.toml for
-    /// the layer `manifest`. Empty if nothing would.
+    /// the layer `manifest`, into the tenant's limits for the layer `ceiling`. Empty if nothing would.
     pub smallest_grant: String,
 }
 

@@ -149,6 +149,7 @@ pub(crate) struct Meter {
     busy_ns: AtomicU64,
     http_requests: AtomicU32,
     http_bytes_in: AtomicU64,
+    http_bytes: AtomicU64,
 }
 
 impl Meter {
@@ -161,6 +162,11 @@ impl Meter {
             .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// In either direction.
+    pub(crate) fn http_bytes(&self, bytes: u64) {
+        self.http_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(crate) fn usage(&self, since: Instant) -> CallUsage {
         CallUsage {
             wall_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -168,6 +174,7 @@ impl Meter {
             peak_memory: self.memory.peak(),
             http_requests: self.http_requests.load(Ordering::Relaxed),
             http_bytes_in: self.http_bytes_in.load(Ordering::Relaxed),
+            http_bytes: self.http_bytes.load(Ordering::Relaxed),
             cpu_us: self.busy_ns.load(Ordering::Relaxed) / 1_000,
         }
     }

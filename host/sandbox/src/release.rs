@@ -163,6 +163,7 @@ fn binding_of_nobody() -> Binding {
         config: "{}".to_owned(),
         grants: stecker_model::Grants::default(),
         limits: Limits::default(),
+        http_bytes_today: 0,
         tenant_limits: stecker_model::TenantLimits::default(),
         instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),

@@ -414,6 +414,7 @@ async fn bound(
             config: config.to_string(),
             grants,
             limits: Limits::default(),
+            http_bytes_today: 0,
             tenant_limits: stecker_model::TenantLimits::default(),
             instances: stecker_model::Instances::Fresh,
             credentials: Arc::new(Known(secrets)),

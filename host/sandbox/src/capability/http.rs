@@ -6,7 +6,7 @@ use stecker_model::{ErrorCode, PluginError};
 use crate::{
     binding::{Denial, Observer},
     call::Caller,
-    egress::{Exchange, HttpRequest, HttpResponse, ResponseBudget},
+    egress::{self, Exchange, Failure, HttpRequest, HttpResponse, ResponseBudget},
 };
 
 /// In one `send-many`.
@@ -57,11 +57,15 @@ pub(super) async fn send_within(
     };
     match caller.bound.egress.send(request, exchange).await {
         Ok(response) => Ok(response),
-        Err(crate::egress::Failure::Denied(denial)) => {
+        Err(Failure::Denied(denial)) => {
             let denial = caller.bound.scrubber.denial(*denial);
             Err(denied(&*binding.observer, denial))
         }
-        Err(crate::egress::Failure::Error(error)) => Err(caller.bound.scrubber.error(error)),
+        Err(Failure::RedirectDenied(denial)) => {
+            let denial = caller.bound.scrubber.denial(*denial);
+            Err(egress::maybe(denied(&*binding.observer, denial)))
+        }
+        Err(Failure::Error(error)) => Err(caller.bound.scrubber.error(error)),
     }
 }
 

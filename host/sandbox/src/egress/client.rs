@@ -1,55 +1,105 @@
-//! Sends requests that were decided on. Decides nothing.
+//! Sends requests that were decided on, and reads their answers within bounds. Decides nothing.
 
 use std::{error::Error as _, time::Duration};
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
-use reqwest::{Method, header::HeaderMap};
+use reqwest::{
+    Method,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap},
+};
 use stecker_model::{ErrorCode, PluginError};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    Failure, HttpResponse, ResponseBudget, cause, maybe_sent, not_sent, policy, resolve::ForbiddenAddresses,
+    Failure, HttpResponse, ResponseBudget, cause,
+    decode::{Coding, Decoder, Fault},
+    headers, maybe_sent, not_sent, policy,
+    quota::Quota,
+    resolve::ForbiddenAddresses,
 };
 use crate::call::Meter;
 
+/// A request with all that the host puts in.
 pub(super) struct Outgoing {
+    pub(super) client: reqwest::Client,
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Vec<u8>>,
-    pub(super) timeout: Duration,
+    pub(super) body: Option<Bytes>,
 }
 
+impl Outgoing {
+    /// Bytes as they cross the network, roughly: HTTP/2 compresses headers, TLS adds a little.
+    pub(super) fn size(&self) -> u64 {
+        let line = self.method.as_str().len() + self.url.as_str().len();
+        let body = self.body.as_ref().map_or(0, Bytes::len);
+        u64::try_from(line + headers::size(&self.headers) + body).unwrap_or(u64::MAX)
+    }
+}
+
+/// Who counts.
+#[derive(Clone, Copy)]
+pub(super) struct Traffic<'a> {
+    pub(super) meter: &'a Meter,
+    pub(super) quota: &'a Quota,
+}
+
+impl Traffic<'_> {
+    fn count(&self, bytes: u64) {
+        self.meter.http_bytes(bytes);
+        self.quota.count(bytes);
+    }
+}
+
+/// Up to the head of the answer.
 pub(super) async fn send(
-    client: &reqwest::Client,
     outgoing: Outgoing,
-    budget: &ResponseBudget,
-    meter: &Meter,
-) -> Result<HttpResponse, Failure> {
-    let timeout = outgoing.timeout;
+    traffic: Traffic<'_>,
+    deadline: Instant,
+) -> Result<reqwest::Response, Failure> {
+    traffic.meter.request_sent();
+    traffic.count(outgoing.size());
     let (method, url) = (outgoing.method, outgoing.url);
-    let mut request = client
+    let mut request = outgoing
+        .client
         .request(method.clone(), url.clone())
         .headers(outgoing.headers);
     if let Some(body) = outgoing.body {
         request = request.body(body);
     }
-    meter.request_sent();
     // Not reqwest's own time-out: that of the whole exchange, connecting included, has to be told from that of connecting.
-    let exchange = async {
-        match request.send().await {
-            Ok(response) => receive(response, budget, meter).await.map_err(Failure::Error),
-            Err(error) => Err(not_answered(&error, &method, &url)),
-        }
-    };
-    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| {
-        Err(maybe_sent(
-            ErrorCode::Transient,
-            format!("there was no complete answer within {timeout:?}"),
+    let answer = timeout_at(deadline, request.send())
+        .await
+        .map_err(|_| Failure::Error(too_late()))?;
+    let response = answer.map_err(|error| not_answered(&error, &method, &url))?;
+    let head = headers::size(response.headers());
+    traffic.count(u64::try_from(head).unwrap_or(u64::MAX));
+    if !headers::fit(response.headers().len(), head) {
+        // Not `transient`: the same request would give the same answer.
+        return Err(maybe_sent(
+            ErrorCode::Fatal,
+            format!(
+                "the answer (status {}) has {} headers of {head} bytes; it may have {} of {}",
+                response.status().as_u16(),
+                response.headers().len(),
+                headers::MAX_COUNT,
+                headers::MAX_BYTES
+            ),
         )
-        .with_detail("cause", cause::TIMEOUT)
-        .into())
-    })
+        .with_detail("cause", cause::TOO_LARGE)
+        .into());
+    }
+    Ok(response)
+}
+
+fn too_late() -> PluginError {
+    maybe_sent(
+        ErrorCode::Transient,
+        "there was no complete answer within the time that the request has",
+    )
+    .with_detail("cause", cause::TIMEOUT)
 }
 
 fn not_answered(error: &reqwest::Error, method: &Method, url: &Url) -> Failure {
@@ -63,43 +113,118 @@ fn not_answered(error: &reqwest::Error, method: &Method, url: &Url) -> Failure {
     failed(error).into()
 }
 
-async fn receive(
+/// Bounds of one answer's body.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// Bytes after decoding.
+    pub(super) max: usize,
+    /// What there is room for in the guest, together with the call's other answers.
+    pub(super) budget: &'a ResponseBudget,
+    /// How long nothing may come.
+    pub(super) idle: Duration,
+    pub(super) deadline: Instant,
+}
+
+/// From the first byte to the last.
+pub(super) async fn exchange(
+    outgoing: Outgoing,
+    bounds: Bounds<'_>,
+    traffic: Traffic<'_>,
+) -> Result<HttpResponse, Failure> {
+    let response = send(outgoing, traffic, bounds.deadline).await?;
+    Ok(receive(response, bounds, traffic).await?)
+}
+
+pub(super) async fn receive(
     response: reqwest::Response,
-    budget: &ResponseBudget,
-    meter: &Meter,
+    bounds: Bounds<'_>,
+    traffic: Traffic<'_>,
 ) -> Result<HttpResponse, PluginError> {
     let status = response.status().as_u16();
-    let headers = response
-        .headers()
-        .iter()
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            (name.as_str().to_owned(), value.into_owned())
-        })
-        .collect();
-    let mut body = Vec::new();
+    let coding = Coding::of(response.headers()).map_err(|_| {
+        maybe_sent(
+            ErrorCode::Fatal,
+            format!("the answer (status {status}) has several content codings on top of each other, which nobody asked for"),
+        )
+    })?;
+    let headers = response.headers().clone();
+    let mut decoder = Decoder::new(coding, bounds.max, bounds.budget);
     let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| failed(&error))?;
-        meter.bytes_in(chunk.len());
-        if !budget.take(chunk.len()) {
-            // Not `transient`: the same request would give the same answer.
-            return Err(maybe_sent(
-                ErrorCode::Fatal,
-                format!(
-                    "the answer (status {status}) is larger than the {} bytes that there is room for; ask for smaller pages",
-                    budget.max
-                ),
-            )
-            .with_detail("cause", cause::TOO_LARGE));
-        }
-        body.extend_from_slice(&chunk);
+    let mut is_empty = true;
+    loop {
+        let until = bounds.deadline.min(Instant::now() + bounds.idle);
+        let chunk = match timeout_at(until, chunks.next()).await {
+            Ok(None) => break,
+            Ok(Some(chunk)) => chunk.map_err(|error| failed(&error))?,
+            Err(_) if until == bounds.deadline => return Err(too_late()),
+            Err(_) => {
+                return Err(maybe_sent(
+                    ErrorCode::Transient,
+                    format!(
+                        "the answer (status {status}) stopped half-way: nothing came for {:?}",
+                        bounds.idle
+                    ),
+                )
+                .with_detail("cause", cause::TIMEOUT));
+            }
+        };
+        is_empty &= chunk.is_empty();
+        traffic.meter.bytes_in(chunk.len());
+        traffic.count(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        decoder
+            .push(&chunk)
+            .map_err(|fault| unfit(fault, status, bounds))?;
     }
+    let body = decoder.finish().map_err(|fault| unfit(fault, status, bounds))?;
+    let is_decoded = coding != Coding::AsItIs && !is_empty;
     Ok(HttpResponse {
         status,
-        headers,
+        headers: for_guest(&headers, is_decoded.then_some(body.len())),
         body,
     })
+}
+
+/// `decoded`: the length of a body that no longer has the coding and the length that its headers say.
+fn for_guest(headers: &HeaderMap, decoded: Option<usize>) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter(|(name, _)| decoded.is_none() || **name != CONTENT_ENCODING)
+        .map(|(name, value)| {
+            let value = match decoded {
+                Some(length) if *name == CONTENT_LENGTH => length.to_string(),
+                _ => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            };
+            (name.as_str().to_owned(), value)
+        })
+        .collect()
+}
+
+/// The same request would give the same answer, except where it was damaged on its way.
+fn unfit(fault: Fault, status: u16, bounds: Bounds<'_>) -> PluginError {
+    match fault {
+        Fault::TooLarge => maybe_sent(
+            ErrorCode::Fatal,
+            format!(
+                "the answer (status {status}) is larger than there is room for: {} bytes by `limits.http.response-bytes`, and {} in the \
+                 plugin's memory for all answers of a call; ask for smaller pages",
+                bounds.max, bounds.budget.max
+            )
+        .with_detail("cause", cause::TOO_LARGE),
+        ),
+        Fault::Bomb => maybe_sent(
+            ErrorCode::Fatal,
+            format!(
+                "the answer (status {status}) is more than 100 times larger than what came over the network; no data is, attacks are"
+            )
+        .with_detail("cause", cause::TOO_LARGE),
+        ),
+        Fault::Damaged => maybe_sent(
+            ErrorCode::Transient,
+            format!(
+                "the answer (status {status}) is not coded as its header `content-encoding` says, or was cut off"
+            ),
+        ),
+    }
 }
 
 /// Only what failed before there was a connection has certainly not been acted on.

@@ -1,12 +1,13 @@
 //! Which headers a guest may set.
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use stecker_model::{ErrorCode, PluginError};
 
-use super::{Failure, not_sent, policy};
+use super::{Failure, decode, not_sent, policy};
 
-/// The host writes these itself, or they steer the connection and not the request (RFC 9110, section 7.6.1; RFC 9112, section 6).
-const RESERVED: [&str; 9] = [
+/// The host writes these itself, or they steer the connection and not the request (RFC 9110, sections 7.6.1 and 10.1.1; RFC 9112, section
+/// 6; RFC 9113, section 8.2.2), or they say for whom a proxy speaks, which the host is not (RFC 9110, section 7.6.3; RFC 7239).
+const RESERVED: [&str; 14] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -15,21 +16,39 @@ const RESERVED: [&str; 9] = [
     "te",
     "trailer",
     "upgrade",
+    "http2-settings",
     "expect",
+    "via",
+    "forwarded",
+    "x-real-ip",
+    "alt-used",
 ];
-const RESERVED_PREFIX: &str = "proxy-";
+const RESERVED_PREFIXES: [&str; 2] = ["proxy-", "x-forwarded-"];
 /// Of a request as of a response.
 pub(super) const MAX_COUNT: usize = 100;
 /// Of names and values together, of a request as of a response.
-pub(super) const MAX_BYTES: u32 = 64 << 10;
+pub(super) const MAX_BYTES: usize = 64 << 10;
 
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
-    RESERVED.contains(&name.as_str()) || name.as_str().starts_with(RESERVED_PREFIX)
+    let name = name.as_str();
+    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Bytes of names and values.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    sizes.sum()
+}
+
+pub(super) fn fit(count: usize, size: usize) -> bool {
+    count <= MAX_COUNT && size <= MAX_BYTES
 }
 
 pub(super) fn of_guest(headers: &[(String, String)]) -> Result<HeaderMap, Failure> {
     let size: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if headers.len() > MAX_COUNT || u32::try_from(size).map_or(true, |size| size > MAX_BYTES) {
+    if !fit(headers.len(), size) {
         return Err(not_sent(
             ErrorCode::Unsupported,
             format!(
@@ -42,7 +61,14 @@ pub(super) fn of_guest(headers: &[(String, String)]) -> Result<HeaderMap, Failur
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let (name, value) = (parse_name(name)?, parse_value(name, value)?);
+        // The host decodes, because it has to see what it scrubs and counts; a guest may only want no coding at all.
+        if name == ACCEPT_ENCODING && value != "identity" {
+            continue;
+        }
         map.append(name, value);
+    }
+    if !map.contains_key(ACCEPT_ENCODING) {
+        map.insert(ACCEPT_ENCODING, HeaderValue::from_static(decode::ACCEPTED));
     }
     Ok(map)
 }
@@ -82,10 +108,14 @@ fn parse_value(name: &str, value: &str) -> Result<HeaderValue, Failure> {
     })
 }
 
-pub(super) fn set_idempotency_key(headers: &mut HeaderMap, header: &str, key: &str) -> Result<(), Failure> {
+pub(super) fn set_idempotency_key(
+    headers: &mut HeaderMap,
+    header: &str,
+    key: &str,
+) -> Result<HeaderName, Failure> {
     let (name, value) = (parse_name(header)?, parse_value(header, key)?);
-    headers.insert(name, value);
-    Ok(())
+    headers.insert(name.clone(), value);
+    Ok(name)
 }
 
 /// For credentials: refuses a header that the guest has set already, and marks the value so that nothing prints it.

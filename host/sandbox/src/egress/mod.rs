@@ -9,158 +9,65 @@
 //! - [`scrub`]: takes secrets out of answers.
 //! - [`resolve`]: from names to checked addresses, within the connecting.
 //! - [`pool`]: connections, shared by nobody else.
-//! - [`client`]: sends. Decides nothing.
+//! - [`quota`]: how much a connection may send.
+//! - [`client`]: sends and receives. Decides nothing.
+//! - [`message`]: what goes in and comes out, and the room for it.
+//! - [`decode`]: takes the content coding off, within bounds. Pure.
+//! - [`redirect`]: where an answer sends to, for guests that want to follow. Pure.
 //! - [`cause`]: why there was no answer, for programs.
 
 mod address;
 pub(crate) mod cause;
 mod client;
 mod credential;
+mod decode;
 mod headers;
+mod message;
 pub(crate) mod oauth;
 mod policy;
 mod pool;
+mod quota;
+mod redirect;
 mod resolve;
 pub(crate) mod scrub;
 mod signing;
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use stecker_model::{Authorization, ErrorCode, Grants, PluginError};
+use bytes::Bytes;
+use stecker_model::{Authorization, ErrorCode, Grants, HttpLimits, PluginError};
 use stecker_registry::Manifest;
+use tokio::time::Instant;
 
 use crate::{
     binding::{Binding, Credentials, Denial},
     call::Meter,
     error::BindError,
 };
+use client::{Bounds, Outgoing, Traffic};
 pub(crate) use credential::Supply;
 use credential::{CredentialUses, Outbound, UsedToken};
 use oauth::TokenEndpoint;
+pub(crate) use message::{Failure, HttpRequest, HttpResponse, ResponseBudget, maybe};
+use message::{maybe_sent, not_sent};
 use policy::Policy;
 use pool::Pool;
+use quota::{Quota, Quotas};
+use redirect::Wanted;
 use resolve::Resolver;
 use scrub::Scrubber;
 
-/// The largest answer that is handed to a guest, after decompression.
-const MAX_BODY: usize = 32 << 20;
 /// For one exchange, whatever the guest asks for.
 const MAX_TIME: Duration = Duration::from_secs(120);
+/// Between two pieces of an answer's body.
+const IDLE_TIME: Duration = Duration::from_secs(30);
 /// Names the header that carries the idempotency key, in `options`.
 const IDEMPOTENCY_HEADER_OPTION: &str = "idempotency-header";
 const IDEMPOTENCY_HEADER: &str = "idempotency-key";
-
-/// A request as a guest makes it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct HttpRequest {
-    pub(crate) method: String,
-    pub(crate) url: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Option<Vec<u8>>,
-    pub(crate) credential: Option<String>,
-    pub(crate) idempotency_key: Option<String>,
-    pub(crate) timeout_ms: Option<u32>,
-    pub(crate) options: Vec<(String, String)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HttpResponse {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
-/// Why there is no response.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Nothing was sent.
-    Denied(Box<Denial>),
-    Error(PluginError),
-}
-
-impl From<Denial> for Failure {
-    fn from(denial: Denial) -> Self {
-        Self::Denied(Box::new(denial))
-    }
-}
-
-impl From<PluginError> for Failure {
-    fn from(error: PluginError) -> Self {
-        Self::Error(error)
-    }
-}
-
-/// The request never left.
-fn not_sent(code: ErrorCode, message: impl Into<String>) -> PluginError {
-    PluginError::new(code, message).with_detail("sent", "no")
-}
-
-/// The request may have been acted on.
-fn maybe_sent(code: ErrorCode, message: impl Into<String>) -> PluginError {
-    PluginError::new(code, message).with_detail("sent", "maybe")
-}
-
-/// Room for answers, shared by the requests of one call of the guest.
-#[derive(Debug)]
-pub(crate) struct ResponseBudget {
-    left: AtomicUsize,
-    max: usize,
-    /// What is taken here is taken there as well, until this one is dropped.
-    of: Option<Arc<Self>>,
-}
-
-impl ResponseBudget {
-    /// An answer that does not fit into the guest's memory would only kill it.
-    pub(crate) fn for_guest(memory: usize) -> Self {
-        Self::of(MAX_BODY.min(memory))
-    }
-
-    fn of(max: usize) -> Self {
-        Self {
-            left: AtomicUsize::new(max),
-            max,
-            of: None,
-        }
-    }
-
-    /// Whatever is left of another one; dropping this gives it back.
-    pub(crate) fn within(whole: Arc<Self>) -> Self {
-        Self {
-            left: AtomicUsize::new(whole.max),
-            max: whole.max,
-            of: Some(whole),
-        }
-    }
-
-    pub(crate) fn take(&self, bytes: usize) -> bool {
-        if let Some(whole) = &self.of
-            && !whole.take(bytes)
-        {
-            return false;
-        }
-        self.left
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            })
-            .is_ok()
-    }
-}
-
-impl Drop for ResponseBudget {
-    fn drop(&mut self) {
-        if let Some(whole) = &self.of {
-            let taken = self.max.saturating_sub(self.left.load(Ordering::Relaxed));
-            whole.left.fetch_add(taken, Ordering::Relaxed);
-        }
-    }
-}
 
 /// What comes from the call that a request is part of.
 #[derive(Clone, Copy)]
@@ -186,6 +93,7 @@ impl<'a> Exchange<'a> {
 #[derive(Debug)]
 pub(crate) struct Network {
     resolver: Resolver,
+    quotas: Quotas,
 }
 
 impl Network {
@@ -193,16 +101,20 @@ impl Network {
     pub(crate) fn new(dns: &[SocketAddr]) -> Result<Self, String> {
         Ok(Self {
             resolver: Resolver::new(dns)?,
+            quotas: Quotas::default(),
         })
     }
 }
 
-/// The way out of one connection: its policy, its credentials, its pool of connections.
+/// The way out of one connection: its policy, its credentials, its pool of connections, its account.
 #[derive(Debug)]
 pub(crate) struct Egress {
     policy: Policy,
     credentials: CredentialUses,
     pool: Arc<Pool>,
+    quota: Arc<Quota>,
+    limits: HttpLimits,
+    idle: Duration,
 }
 
 impl Egress {
@@ -217,19 +129,33 @@ impl Egress {
             .capabilities
             .as_grants(config)
             .map_err(|error| unusable(error.to_string()))?;
+        let limits = binding.limits.http;
+        for (field, value, most) in limits.bounds() {
+            if !(1..=most).contains(&value) {
+                return Err(BindError::Limits {
+                    message: format!("`http.{field}` is {value}; it has to be 1 to {most}"),
+                });
+            }
+        }
         let policy = |asked: &Grants| {
             let ceiling = binding.tenant_limits.ceiling.as_ref();
             Policy::new(asked, &binding.grants, ceiling).map_err(|error| unusable(error.to_string()))
         };
         let pool = Arc::new(Pool::new(network.resolver.clone()));
+        let quotas = &network.quotas;
+        let quota = quotas.of(&binding.tenant, &binding.connection, binding.http_bytes_today);
         let endpoint = Arc::new(TokenEndpoint {
             policy: policy(&credential::token_grants(manifest, config))?,
             pool: Arc::clone(&pool),
+            quota: Arc::clone(&quota),
         });
         Ok(Self {
             policy: policy(&asked)?,
             credentials: CredentialUses::new(manifest, config, &endpoint).map_err(unusable)?,
             pool,
+            quota,
+            limits,
+            idle: IDLE_TIME,
         })
     }
 
@@ -238,62 +164,141 @@ impl Egress {
         request: HttpRequest,
         exchange: Exchange<'_>,
     ) -> Result<HttpResponse, Failure> {
+        let wish = request
+            .timeout_ms
+            .map_or(MAX_TIME, |ms| Duration::from_millis(ms.into()));
+        let deadline = Instant::now() + wish.min(MAX_TIME).min(exchange.remaining);
+        let hops = redirect::hops(&request.options)?;
+        let wanted = self.wanted(request)?;
         let supply = exchange.supply();
         self.credentials.learn_all(supply).await;
-        let (answer, used) = self.attempt(&request, exchange).await?;
-        if let (401, Some(name), Some(used)) = (answer.status, &request.credential, used)
+        let (answer, used) = self.attempt(wanted.clone(), hops, deadline, exchange).await?;
+        if let (401, Some(name), Some(used)) = (answer.status, &wanted.credential, used)
             && self.credentials.renew(name, &used, supply).await?
         {
-            return Ok(self.attempt(&request, exchange).await?.0);
+            return Ok(self.attempt(wanted, hops, deadline, exchange).await?.0);
         }
         Ok(answer)
     }
 
+    /// One answer, behind as many redirects as the guest wants to follow.
     async fn attempt(
         &self,
-        request: &HttpRequest,
+        mut wanted: Wanted,
+        mut hops: u8,
+        deadline: Instant,
         exchange: Exchange<'_>,
     ) -> Result<(HttpResponse, Option<UsedToken>), Failure> {
-        let mut url = policy::parse(&request.url)?;
+        let traffic = Traffic {
+            meter: exchange.meter,
+            quota: &self.quota,
+        };
+        let (outgoing, mut used) = self.prepare(&wanted, exchange).await?;
+        let _place = self.quota.enter(&self.limits, deadline).await?;
+        let mut response = self.transmit(outgoing, traffic, deadline).await?;
+        while hops > 0 {
+            let Some(next) = wanted.redirected(response.status().as_u16(), response.headers()) else {
+                break;
+            };
+            // Nobody reads the answer on the way; its connection is closed with it.
+            drop(response);
+            wanted = next.map_err(|denial| Failure::from(denial).after_sending())?;
+            let prepared = self.prepare(&wanted, exchange).await;
+            let (outgoing, used_here) = prepared.map_err(Failure::after_sending)?;
+            used = used_here;
+            let answer = self.transmit(outgoing, traffic, deadline).await;
+            response = answer.map_err(Failure::after_sending)?;
+            hops -= 1;
+        }
+        let bounds = Bounds {
+            max: usize::try_from(self.limits.response_bytes).unwrap_or(usize::MAX),
+            budget: exchange.budget,
+            idle: self.idle,
+            deadline,
+        };
+        let response = client::receive(response, bounds, traffic).await?;
+        Ok((exchange.scrubber.response(response), used))
+    }
+
+    /// Reads what the guest wrote, without deciding about it.
+    fn wanted(&self, request: HttpRequest) -> Result<Wanted, Failure> {
+        let url = policy::parse(&request.url)?;
         let method = policy::parse_method(&request.method)?;
-        let carve_outs = self.policy.decide(&method, &url)?;
-        let mut outgoing = headers::of_guest(&request.headers)?;
+        let mut headers = headers::of_guest(&request.headers)?;
+        let mut idempotency = None;
         if let Some(key) = &request.idempotency_key {
             let options = request.options.iter();
             let header = options
                 .rev()
                 .find(|(name, _)| name == IDEMPOTENCY_HEADER_OPTION)
                 .map_or(IDEMPOTENCY_HEADER, |(_, header)| header.as_str());
-            headers::set_idempotency_key(&mut outgoing, header, key)?;
+            idempotency = Some(headers::set_idempotency_key(&mut headers, header, key)?);
         }
+        let size = request.body.as_ref().map_or(0, Vec::len);
+        if u64::try_from(size).unwrap_or(u64::MAX) > self.limits.request_bytes {
+            return Err(not_sent(
+                ErrorCode::Unsupported,
+                format!(
+                    "the request's body has {size} bytes; `limits.http.request-bytes` of the connection allows {}. Make the batches \
+                     smaller, or have the limit raised",
+                    self.limits.request_bytes
+                ),
+            )
+            .into());
+        }
+        Ok(Wanted {
+            method,
+            url,
+            headers,
+            body: request.body.map(Bytes::from),
+            credential: request.credential,
+            idempotency,
+        })
+    }
+
+    /// Decides, and puts in what the guest must not have.
+    async fn prepare(
+        &self,
+        wanted: &Wanted,
+        exchange: Exchange<'_>,
+    ) -> Result<(Outgoing, Option<UsedToken>), Failure> {
+        let carve_outs = self.policy.decide(&wanted.method, &wanted.url)?;
+        let (mut url, mut headers) = (wanted.url.clone(), wanted.headers.clone());
         let mut used = None;
-        if let Some(name) = &request.credential {
+        if let Some(name) = &wanted.credential {
             let outbound = Outbound {
-                method: &method,
+                method: &wanted.method,
                 url: &mut url,
-                headers: &mut outgoing,
-                body: request.body.as_deref().unwrap_or_default(),
+                headers: &mut headers,
+                body: wanted.body.as_deref().unwrap_or_default(),
             };
             used = self.credentials.inject(name, outbound, exchange.supply()).await?;
         }
-        let wish = request
-            .timeout_ms
-            .map_or(MAX_TIME, |ms| Duration::from_millis(ms.into()));
         let client = self.pool.client(&url, carve_outs).map_err(|error| {
             not_sent(
                 ErrorCode::Transient,
                 format!("the host's HTTP client could not be set up: {error}"),
             )
         })?;
-        let outgoing = client::Outgoing {
-            method,
+        let outgoing = Outgoing {
+            client,
+            method: wanted.method.clone(),
             url,
-            headers: outgoing,
-            body: request.body.clone(),
-            timeout: wish.min(MAX_TIME).min(exchange.remaining),
+            headers,
+            body: wanted.body.clone(),
         };
-        let answer = client::send(&client, outgoing, exchange.budget, exchange.meter).await;
-        Ok((exchange.scrubber.response(answer?), used))
+        Ok((outgoing, used))
+    }
+
+    async fn transmit(
+        &self,
+        outgoing: Outgoing,
+        traffic: Traffic<'_>,
+        deadline: Instant,
+    ) -> Result<reqwest::Response, Failure> {
+        self.quota.admit(&self.limits, outgoing.size())?;
+        self.quota.pace(&self.limits, deadline).await?;
+        client::send(outgoing, traffic, deadline).await
     }
 
     /// Begins an authorization by a person; see `oauth`.

@@ -18,7 +18,6 @@ use url::Url;
 
 use super::{
     address::CarveOuts,
-    headers,
     resolve::{Guarded, Resolver},
 };
 
@@ -30,6 +29,9 @@ const UNUSED_PER_ORIGIN: usize = 8;
 /// Per session. A plugin speaks to one system, mostly under one or two names.
 const MAX_ORIGINS: usize = 16;
 const TLS_SESSIONS: usize = 16;
+/// Where the connection is given up. Above what an answer may have, so that a little too much is told from a flood.
+const MAX_HEADERS: usize = 1_000;
+const MAX_HEADER_LIST: u32 = 256 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Origin {
@@ -100,8 +102,8 @@ fn build(origin: &Origin, resolver: Resolver) -> Result<reqwest::Client, String>
         .connect_timeout(CONNECT_TIME)
         .pool_idle_timeout(UNUSED_TIME)
         .pool_max_idle_per_host(UNUSED_PER_ORIGIN)
-        .http1_max_headers(headers::MAX_COUNT)
-        .http2_max_header_list_size(headers::MAX_BYTES)
+        .http1_max_headers(MAX_HEADERS)
+        .http2_max_header_list_size(MAX_HEADER_LIST)
         .user_agent(concat!("stecker/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| super::client::describe(&error))

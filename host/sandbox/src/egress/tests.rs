@@ -14,6 +14,13 @@ use tokio::{
 use super::*;
 use crate::binding::{CredentialError, NoStorage, Secret, TracingObserver};
 
+mod bounds;
+mod names;
+mod redirects;
+mod urls;
+
+const MAX_BODY: usize = 32 << 20;
+
 const MANIFEST: &str = r#"
     name = "acme/shop"
     version = "1.0.0"
@@ -73,14 +80,16 @@ impl Credentials for Secrets {
     }
 }
 
-fn egress(address: &str, granted: bool) -> Egress {
-    let manifest = Manifest::from_toml(MANIFEST).unwrap();
-    let config = json!({ "url": format!("http://{address}"), "other": "http://127.0.0.1:1" });
+fn config(address: &str) -> serde_json::Value {
+    json!({ "url": format!("http://{address}"), "other": "http://127.0.0.1:1" })
+}
+
+fn binding(address: &str, granted: bool) -> Binding {
     let name: Name = "shop".parse().unwrap();
-    let binding = Binding {
+    Binding {
         tenant: name.clone(),
         connection: name,
-        config: config.to_string(),
+        config: config(address).to_string(),
         grants: Grants {
             http: granted
                 .then(|| HttpGrant {
@@ -93,14 +102,23 @@ fn egress(address: &str, granted: bool) -> Egress {
                 .collect(),
             storage: None,
         },
+        http_bytes_today: 0,
         tenant_limits: stecker_model::TenantLimits::default(),
         instances: stecker_model::Instances::Fresh,
         limits: Limits::default(),
         credentials: Arc::new(Secrets::new()),
         storage: Arc::new(NoStorage),
         observer: Arc::new(TracingObserver),
-    };
-    Egress::new(&manifest, &config, &binding, &Network::new(&[]).unwrap()).unwrap()
+    }
+}
+
+fn bound(address: &str, binding: &Binding, network: &Network) -> Egress {
+    let manifest = Manifest::from_toml(MANIFEST).unwrap();
+    Egress::new(&manifest, &config(address), binding, network).unwrap()
+}
+
+fn egress(address: &str, granted: bool) -> Egress {
+    bound(address, &binding(address, granted), &Network::new(&[]).unwrap())
 }
 
 async fn send_with(
@@ -147,18 +165,18 @@ fn error(answer: Result<HttpResponse, Failure>) -> PluginError {
     }
 }
 
-/// Answers with what it got; `/redirect` sends away, `/big` sends a megabyte, `/never` nothing.
+/// Answers with what it got.
+async fn echo(request: Request) -> Json<serde_json::Value> {
+    let headers: Vec<(String, String)> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .collect();
+    Json(json!({ "method": request.method().as_str(), "uri": request.uri().to_string(), "headers": headers }))
+}
+
+/// `/echo`; `/redirect` sends away, `/big` sends a megabyte, `/never` nothing.
 async fn server() -> String {
-    async fn echo(request: Request) -> Json<serde_json::Value> {
-        let headers: Vec<(String, String)> = request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
-            .collect();
-        Json(
-            json!({ "method": request.method().as_str(), "uri": request.uri().to_string(), "headers": headers }),
-        )
-    }
     let app = Router::new()
         .route("/echo", any(echo))
         .route(
@@ -253,6 +271,17 @@ async fn headers_that_are_not_the_guests_to_set() {
         ("Trailer", "x", "http.reserved-header"),
         ("Upgrade", "websocket", "http.reserved-header"),
         ("Proxy-Authorization", "Basic eA==", "http.reserved-header"),
+        ("HTTP2-Settings", "x", "http.reserved-header"),
+        ("Keep-Alive", "timeout=9", "http.reserved-header"),
+        ("Expect", "100-continue", "http.reserved-header"),
+        ("Via", "1.1 proxy", "http.reserved-header"),
+        ("Forwarded", "for=127.0.0.1", "http.reserved-header"),
+        ("X-Forwarded-For", "127.0.0.1", "http.reserved-header"),
+        (":authority", "evil.example", "http.header"),
+        ("X-A", "a\r\n folded", "http.header"),
+        ("X-\u{e4}", "a", "http.header"),
+        ("X-A:", "a", "http.header"),
+        ("X A", "a", "http.header"),
         ("X-A", "a\r\nX-B: b", "http.header"),
         ("X-A", "a\nb", "http.header"),
         ("X-A", "a\0b", "http.header"),

@@ -100,6 +100,7 @@ pub(crate) fn binding() -> Binding {
             deadline: Period::from_secs(30),
             ..Limits::default()
         },
+        http_bytes_today: 0,
         tenant_limits: stecker_model::TenantLimits::default(),
         instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),

@@ -274,6 +274,12 @@ impl RequestBuilder {
         self
     }
 
+    /// How many redirects the host follows, 1 to 10, each checked against the grants like a request. Credential and idempotency key stay
+    /// with the origin that they were for. Without it, a redirect is a response.
+    pub fn follow_redirects(self, hops: u8) -> Self {
+        self.option("follow-redirects", hops)
+    }
+
     /// An option of the contract that has no method here; a host ignores those that it does not know.
     pub fn option(mut self, key: impl Into<String>, value: impl Display) -> Self {
         self.request.options.push((key.into(), value.to_string()));

@@ -13,10 +13,18 @@ use reqwest::{
 use serde::Deserialize;
 use stecker_model::{ErrorCode, PluginError, SecretText};
 use stecker_registry::manifest::{ClientAuth, OAuth as Settings};
+use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::super::{Failure, HttpResponse, ResponseBudget, client, not_sent, policy::Policy, pool::Pool};
+use super::super::{
+    Failure, HttpResponse, ResponseBudget,
+    client::{self, Bounds, Outgoing, Traffic},
+    not_sent,
+    policy::Policy,
+    pool::Pool,
+    quota::Quota,
+};
 use crate::{binding::Secret, call::Meter};
 
 /// Tokens are small.
@@ -33,6 +41,8 @@ pub(in super::super) struct TokenEndpoint {
     /// Asks for nothing but the token URLs of the manifest's credentials.
     pub(in super::super) policy: Policy,
     pub(in super::super) pool: Arc<Pool>,
+    /// What goes to them counts as the connection's.
+    pub(in super::super) quota: Arc<Quota>,
 }
 
 /// What is exchanged for a token.
@@ -114,15 +124,25 @@ impl TokenEndpoint {
             .pool
             .client(url, carve_outs)
             .map_err(|error| Refusal::other(not_sent(ErrorCode::Transient, error)))?;
-        let outgoing = client::Outgoing {
+        let outgoing = Outgoing {
+            client: wire,
             method,
             url: url.clone(),
             headers: headers(settings, client)?,
-            body: Some(form(settings, client, grant).into_bytes()),
-            timeout,
+            body: Some(form(settings, client, grant).into_bytes().into()),
         };
-        let budget = ResponseBudget::of(MAX_ANSWER);
-        let response = client::send(&wire, outgoing, &budget, &Meter::default()).await;
+        let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_ANSWER));
+        let traffic = Traffic {
+            meter: &meter,
+            quota: &self.quota,
+        };
+        let bounds = Bounds {
+            max: MAX_ANSWER,
+            budget: &budget,
+            idle: timeout,
+            deadline: Instant::now() + timeout,
+        };
+        let response = client::exchange(outgoing, bounds, traffic).await;
         answer(response.map_err(without_detail)?)
     }
 }
@@ -135,7 +155,7 @@ fn without_detail(failure: Failure) -> Failure {
             error.details.retain(|(name, _)| name != "sent");
             error.with_detail("sent", "no").into()
         }
-        denied @ Failure::Denied(_) => denied,
+        denied @ (Failure::Denied(_) | Failure::RedirectDenied(_)) => denied,
     }
 }
 
