@@ -214,6 +214,7 @@ changes.")]
   stecker serve
   stecker serve --listen 127.0.0.1:0 --json       any free port; prints where, as JSON
   stecker serve --database postgres://stecker@db.internal/stecker
+  stecker serve --dns 10.0.0.53:53 --dns 10.0.1.53:53
 
 API at /api/v1 (described by /api/v1/openapi.json), webhooks at /hooks/TENANT/CONNECTION, health at /healthz and /readyz,
 Prometheus metrics at /metrics. The token is in the file `token` of the data folder.")]
@@ -512,6 +513,10 @@ pub(crate) struct Serve {
     /// How long the flows of a node that died wait for another one (several nodes on one Postgres)
     #[arg(long, value_name = "PERIOD", default_value = "15s")]
     pub(crate) lease: Period,
+    /// A name server that the hosts of plugins' requests are looked up with; may be given several times [default: the system's
+    /// way, with its hosts file]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<SocketAddr>,
 }
 
 impl Serve {

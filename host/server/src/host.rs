@@ -1,6 +1,6 @@
 //! A host: a data folder of its own, a database, a sandbox and an engine. The same whether it serves or only does one command.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use stecker_flow::{Engine, EngineOptions};
 use stecker_model::Name;
@@ -25,6 +25,8 @@ pub struct HostOptions {
     pub compiler: Option<PathBuf>,
     /// What the vault's keys are encrypted with.
     pub master_key: MasterKeyOption,
+    /// The name servers that the hosts of plugins' requests are looked up with; empty: the system's way.
+    pub dns: Vec<SocketAddr>,
 }
 
 /// The only argument of a process that compiles a plugin.
@@ -41,6 +43,7 @@ impl HostOptions {
             lease_ttl: EngineOptions::default().lease_ttl,
             compiler: None,
             master_key: MasterKeyOption::default(),
+            dns: Vec::new(),
         }
     }
 }
@@ -128,6 +131,7 @@ impl Host {
         let sandbox = Sandbox::new(SandboxOptions {
             cache_dir: Some(folder.cache_dir()),
             compiler: compiler(options),
+            dns: options.dns.clone(),
             ..SandboxOptions::default()
         })?;
         let options = EngineOptions {

@@ -39,6 +39,7 @@ impl Neighbour {
                 deadline: Period::from_secs(20),
                 ..Limits::default()
             },
+            http_bytes_today: 0,
             tenant_limits: TenantLimits::default(),
             instances: Instances::Fresh,
             credentials: Arc::new(NoCredentials),

@@ -148,6 +148,7 @@ impl Run<'_> {
             config: guest::config(scenario, steps)?,
             grants: scenario.grants.clone(),
             limits,
+            http_bytes_today: 0,
             tenant_limits: scenario.tenant.clone(),
             instances: scenario.instances,
             credentials: Arc::new(secrets.clone()),

@@ -201,30 +201,28 @@ fn for_guest(headers: &HeaderMap, decoded: Option<usize>) -> Vec<(String, String
 
 /// The same request would give the same answer, except where it was damaged on its way.
 fn unfit(fault: Fault, status: u16, bounds: Bounds<'_>) -> PluginError {
-    match fault {
-        Fault::TooLarge => maybe_sent(
+    let (code, cause, message) = match fault {
+        Fault::TooLarge => (
             ErrorCode::Fatal,
+            cause::TOO_LARGE,
             format!(
-                "the answer (status {status}) is larger than there is room for: {} bytes by `limits.http.response-bytes`, and {} in the \
-                 plugin's memory for all answers of a call; ask for smaller pages",
+                "is larger than there is room for: {} bytes by `limits.http.response-bytes`, and {} in the plugin's memory for all answers \
+                 of a call; ask for smaller pages",
                 bounds.max, bounds.budget.max
-            )
-        .with_detail("cause", cause::TOO_LARGE),
-        ),
-        Fault::Bomb => maybe_sent(
-            ErrorCode::Fatal,
-            format!(
-                "the answer (status {status}) is more than 100 times larger than what came over the network; no data is, attacks are"
-            )
-        .with_detail("cause", cause::TOO_LARGE),
-        ),
-        Fault::Damaged => maybe_sent(
-            ErrorCode::Transient,
-            format!(
-                "the answer (status {status}) is not coded as its header `content-encoding` says, or was cut off"
             ),
         ),
-    }
+        Fault::Bomb => (
+            ErrorCode::Fatal,
+            cause::TOO_LARGE,
+            "is more than 100 times larger than what came over the network, as only attacks are".to_owned(),
+        ),
+        Fault::Damaged => (
+            ErrorCode::Transient,
+            cause::LOST,
+            "is not coded as its header `content-encoding` says, or was cut off".to_owned(),
+        ),
+    };
+    maybe_sent(code, format!("the answer (status {status}) {message}")).with_detail("cause", cause)
 }
 
 /// Only what failed before there was a connection has certainly not been acted on.
