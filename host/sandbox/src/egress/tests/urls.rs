@@ -46,6 +46,10 @@ fn is_forbidden_v6(address: Ipv6Addr) -> bool {
         || inner.is_some_and(is_forbidden_v4)
 }
 
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 /// Why a request must not go there, whatever was granted without a carve-out.
 fn forbidden(url: &Url) -> Option<&'static str> {
     if !matches!(url.scheme(), "http" | "https") {
@@ -61,7 +65,7 @@ fn forbidden(url: &Url) -> Option<&'static str> {
         None => Some("no host"),
         Some(Host::Ipv4(address)) if is_forbidden_v4(address) => Some("address"),
         Some(Host::Ipv6(address)) if is_forbidden_v6(address) => Some("address"),
-        Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => Some("localhost"),
+        Some(Host::Domain(name)) if is_localhost(name) => Some("localhost"),
         // Read once more, as a careless resolver would.
         Some(Host::Domain(name)) if name.parse::<IpAddr>().is_ok() => Some("an address after all"),
         Some(Host::Domain(name)) if name.ends_with('.') || name.is_empty() => Some("dot"),
@@ -69,8 +73,8 @@ fn forbidden(url: &Url) -> Option<&'static str> {
     }
 }
 
-/// Grants the host that the parser sees, both with and without its port for names, never an address with a port (which would be a
-/// carve-out).
+/// Grants the host that the parser sees, both with and without its port for names, but no address and no `localhost` with a port, which
+/// would be carve-outs.
 fn granting(url: &Url) -> Policy {
     let grant = |host: String| HttpGrant {
         host,
@@ -82,7 +86,9 @@ fn granting(url: &Url) -> Policy {
         .map(|host| grant(host.to_string()))
         .into_iter()
         .collect();
-    if let (Some(Host::Domain(name)), Some(port)) = (url.host(), url.port()) {
+    if let (Some(Host::Domain(name)), Some(port)) = (url.host(), url.port())
+        && !is_localhost(name)
+    {
         http.push(grant(format!("{name}:{port}")));
     }
     // Odd hosts cannot even be granted; then there is nothing.
