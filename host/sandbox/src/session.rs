@@ -109,7 +109,9 @@ impl Session {
     fn failed(&self, failure: Failure) -> CallError {
         let error = match failure {
             Failure::Error(error) => error,
-            Failure::Denied(denial) => denied(&*self.bound.binding.observer, *denial),
+            Failure::Denied(denial) | Failure::RedirectDenied(denial) => {
+                denied(&*self.bound.binding.observer, *denial)
+            }
         };
         CallError::Plugin(self.bound.scrubber.error(error))
     }

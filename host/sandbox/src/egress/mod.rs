@@ -32,28 +32,24 @@ mod resolve;
 pub(crate) mod scrub;
 mod signing;
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use stecker_model::{Authorization, ErrorCode, Grants, HttpLimits, PluginError};
+use stecker_model::{Authorization, ErrorCode, Grants, HttpLimits};
 use stecker_registry::Manifest;
 use tokio::time::Instant;
 
 use crate::{
-    binding::{Binding, Credentials, Denial},
+    binding::{Binding, Credentials},
     call::Meter,
     error::BindError,
 };
 use client::{Bounds, Outgoing, Traffic};
 pub(crate) use credential::Supply;
 use credential::{CredentialUses, Outbound, UsedToken};
-use oauth::TokenEndpoint;
 pub(crate) use message::{Failure, HttpRequest, HttpResponse, ResponseBudget, maybe};
 use message::{maybe_sent, not_sent};
+use oauth::TokenEndpoint;
 use policy::Policy;
 use pool::Pool;
 use quota::{Quota, Quotas};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::{Json, Router, extract::Request, http::StatusCode, response::IntoResponse, routing::any};
 use serde_json::json;
-use stecker_model::{Grants, HttpGrant, Limits, Name};
+use stecker_model::{Grants, HttpGrant, Limits, Name, PluginError};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,

@@ -222,6 +222,7 @@ fn binding(work: &str, instances: Instances) -> Result<Binding> {
             deadline: Period::from_secs(60),
             ..Limits::default()
         },
+        http_bytes_today: 0,
         tenant_limits: TenantLimits::default(),
         instances,
         credentials: Arc::new(NoCredentials),

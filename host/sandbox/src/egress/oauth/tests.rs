@@ -309,6 +309,7 @@ impl Client {
                 }],
                 storage: None,
             },
+            http_bytes_today: 0,
             tenant_limits: stecker_model::TenantLimits::default(),
             instances: stecker_model::Instances::Fresh,
             limits: stecker_model::Limits::default(),
@@ -582,7 +583,7 @@ async fn a_person_consents_and_the_code_works_once_for_who_asked() {
             .await;
         ended.map_err(|failure| match failure {
             Failure::Error(error) => error.message,
-            Failure::Denied(denial) => denial.to_string(),
+            Failure::Denied(denial) | Failure::RedirectDenied(denial) => denial.to_string(),
         })
     };
     let (url, query) = begin().await;

@@ -99,6 +99,7 @@ fn binding(config: String, instances: Instances) -> Result<Binding> {
                 ..HttpLimits::default()
             },
         },
+        http_bytes_today: 0,
         tenant_limits: TenantLimits {
             ceiling: None,
             memory_mib: 1 << 16,
