@@ -34,6 +34,14 @@ impl Count {
     }
 }
 
+/// What an instance would have before it has done anything.
+fn begins_with(what: &'static str, asked: u64, max: u64) -> Result<(), InspectError> {
+    if asked > max {
+        return Err(InspectError::TooLargeAtFirst { what, asked, max });
+    }
+    Ok(())
+}
+
 pub(crate) fn check(bytes: &[u8], limits: InspectLimits) -> Result<(), InspectError> {
     let mut functions = Count::new("functions", limits.max_functions);
     let mut memories = Count::new("memories", limits.max_memories);
@@ -65,8 +73,22 @@ pub(crate) fn check(bytes: &[u8], limits: InspectLimits) -> Result<(), InspectEr
                     });
                 }
             }
-            Payload::MemorySection(section) => memories.add(section.count())?,
-            Payload::TableSection(section) => tables.add(section.count())?,
+            Payload::MemorySection(section) => {
+                memories.add(section.count())?;
+                for memory in section {
+                    let memory = memory.map_err(|error| invalid(&error))?;
+                    let page = memory.page_size_log2.unwrap_or(16).min(16);
+                    let bytes = memory.initial.saturating_mul(1 << page);
+                    begins_with("bytes of memory", bytes, limits.max_initial_memory)?;
+                }
+            }
+            Payload::TableSection(section) => {
+                tables.add(section.count())?;
+                for table in section {
+                    let elements = table.map_err(|error| invalid(&error))?.ty.initial;
+                    begins_with("elements in a table", elements, limits.max_initial_table)?;
+                }
+            }
             Payload::InstanceSection(section) => parts.add(section.count())?,
             Payload::ComponentInstanceSection(section) => parts.add(section.count())?,
             _ => {}
@@ -92,6 +114,8 @@ mod tests {
             max_memories: 1,
             max_tables: 1,
             max_parts: 4,
+            max_initial_memory: 1 << 20,
+            max_initial_table: 10,
             ..InspectLimits::default()
         };
         let body = "(func nop nop nop nop nop nop nop nop nop nop nop nop)";
@@ -110,6 +134,11 @@ mod tests {
             (
                 "(component (core module (table 1 funcref) (table 1 funcref)))",
                 Some("1 tables"),
+            ),
+            ("(component (core module (memory 17)))", Some("1114112 bytes")),
+            (
+                "(component (core module (table 11 funcref)))",
+                Some("11 elements"),
             ),
             ("(component (component (component)))", Some("nested")),
             (

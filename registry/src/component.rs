@@ -45,6 +45,10 @@ pub struct InspectLimits {
     pub max_tables: usize,
     /// Modules, components and instances of either.
     pub max_parts: usize,
+    /// Bytes of a memory at the start of an instance.
+    pub max_initial_memory: u64,
+    /// Elements of a table at the start of an instance. A JavaScript engine has some 10,000.
+    pub max_initial_table: u64,
 }
 
 impl Default for InspectLimits {
@@ -57,6 +61,8 @@ impl Default for InspectLimits {
             max_memories: 8,
             max_tables: 64,
             max_parts: 1_000,
+            max_initial_memory: 1 << 30,
+            max_initial_table: 50_000,
         }
     }
 }

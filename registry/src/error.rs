@@ -74,6 +74,19 @@ pub enum InspectError {
         /// The cap.
         max: usize,
     },
+    /// More than an instance can have at all, asked for before it has done anything.
+    #[error(
+        "an instance of the component would begin with {asked} {what}; the host gives at most {max}. Let it begin small and grow, or have \
+         the operator raise the limit"
+    )]
+    TooLargeAtFirst {
+        /// Of what.
+        what: &'static str,
+        /// What it asks for.
+        asked: u64,
+        /// The cap.
+        max: u64,
+    },
     /// One that a compiler would need minutes for.
     #[error(
         "a function of the component has {size} bytes (at byte {offset}); the host takes at most {max}. Build with optimisation, or split \
@@ -166,6 +179,7 @@ impl InspectError {
             Self::Invalid { .. } => "invalid",
             Self::TooDeep { .. } => "too-deep",
             Self::TooMany { .. } => "too-many",
+            Self::TooLargeAtFirst { .. } => "too-large-at-first",
             Self::FunctionTooLarge { .. } => "function-too-large",
             Self::WrongContract { .. } => "wrong-contract",
             Self::UnknownImport { .. } => "unknown-import",

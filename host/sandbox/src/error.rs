@@ -60,6 +60,14 @@ pub enum LoadError {
         /// Which bound.
         message: String,
     },
+    /// Its instances would need more of something than the sandbox has for one.
+    #[error(
+        "the plugin needs more than an instance can have on this host: {message}. Link less into it, or let it begin small and grow"
+    )]
+    DoesNotFit {
+        /// What, and the bound.
+        message: String,
+    },
     /// Its imports or exports have other types than the contract.
     #[error(
         "the plugin does not fit this host: {message}. Build it with the unchanged WIT files of a contract version that this host offers"

@@ -229,8 +229,8 @@ fn just_compiled(sandbox: &SandboxInner, digest: &Digest, code: &[u8]) -> Result
     // SAFETY: the bytes come from the engine's own compiler, called a moment ago in this process or in a child that is this very program;
     // a program of another version is refused by the check of versions and settings in `deserialize`.
     let component =
-        unsafe { Component::deserialize(&sandbox.engine, code) }.map_err(|error| LoadError::Host {
-            message: format!("what was compiled does not fit this engine: {error:#}"),
+        unsafe { Component::deserialize(&sandbox.engine, code) }.map_err(|error| LoadError::DoesNotFit {
+            message: format!("{error:#}"),
         })?;
     if let Some(cache) = &sandbox.cache {
         cache.store(digest, code);

@@ -323,4 +323,6 @@ impl Egress {
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;
