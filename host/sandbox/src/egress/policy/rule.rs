@@ -62,8 +62,15 @@ impl HostRule {
         if name.split('.').any(str::is_empty) {
             return Err("it has nothing between two dots");
         }
+        // The parser decodes it, and the rule would not be what it looks like.
+        if name.contains('%') {
+            return Err("it has a percent sign, which no host has");
+        }
         let host = Host::parse(name)
             .map_err(|_| "it is not a host: write a name or an address, without a scheme or a path")?;
+        if matches!(host, Host::Ipv4(address) if address.to_string() != name) {
+            return Err("it means an IPv4 address; write that as four decimal numbers");
+        }
         let rule = match (below, host) {
             (false, host) => Self::Exact(host),
             (true, Host::Domain(domain)) if domain.contains('.') => Self::Below(domain),
