@@ -124,7 +124,7 @@ fn no_text_of_a_url_gets_past_the_policy() {
         })
         .unwrap();
     assert!(
-        allowed > 1_000,
+        allowed > 300,
         "{allowed} allowed: the corpus has lost what makes it useful"
     );
 }
@@ -275,11 +275,10 @@ fn no_grant_means_more_than_it_says() {
             // Only a grant that names this address, or a range with it, reaches the machine itself.
             let loopback = policy::parse("http://127.0.0.1:8080/").unwrap();
             if policy.decide(&reqwest::Method::GET, &loopback).is_ok() {
-                let host = named.trim_end_matches(":8080");
-                assert!(
-                    host.parse::<IpAddr>() == Ok(Ipv4Addr::LOCALHOST.into())
-                        || policy::parse(&format!("http://{host}:8080/"))
-                            .is_ok_and(|url| url.host_str() == Some("127.0.0.1")),
+                let host = named.rsplit_once(':').map_or(named.as_str(), |(host, _)| host);
+                assert_eq!(
+                    host.parse::<IpAddr>().ok(),
+                    Some(Ipv4Addr::LOCALHOST.into()),
                     "{grant:?}"
                 );
             }
