@@ -187,7 +187,8 @@ pub(crate) struct Caller {
     pub(crate) meter: Arc<Meter>,
     pub(crate) log: Arc<LogSink>,
     pub(crate) random: Arc<RandomVolume>,
-    pub(crate) started: Instant,
+    /// What the guest's monotonic clocks count from: when its instance began, which may have been for an earlier call. They never go back.
+    pub(crate) clock_start: Instant,
     deadline: Instant,
 }
 
@@ -245,7 +246,7 @@ impl WasiView for CallState {
         WasiCtxView {
             ctx: self
                 .wasi
-                .get_or_insert_with(|| wasi::context(&self.caller.log, self.caller.started)),
+                .get_or_insert_with(|| wasi::context(&self.caller.log, self.caller.clock_start)),
             table: &mut self.table,
         }
     }
@@ -308,7 +309,9 @@ pub(crate) async fn run<T: Send>(
         meter: Arc::clone(&meter),
         log: Arc::clone(&log),
         random: Arc::default(),
-        started,
+        clock_start: warm
+            .as_ref()
+            .map_or(started, |warm| warm.live.store.data().caller.clock_start),
         deadline: started + limit,
     };
     let body = Box::pin(async {

@@ -124,8 +124,8 @@ fn add_timezone(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     timezone.func_wrap("utc-offset", |_, (_,): (Datetime,)| Ok((0_i32,)))
 }
 
-/// `started`: the moment that the monotonic clock counts from.
-pub(crate) fn context(log: &Arc<LogSink>, started: Instant) -> WasiCtx {
+/// `clock_start`: the moment that the monotonic clock counts from.
+pub(crate) fn context(log: &Arc<LogSink>, clock_start: Instant) -> WasiCtx {
     let output = |output| GuestOutput {
         log: Arc::clone(log),
         output,
@@ -139,7 +139,7 @@ pub(crate) fn context(log: &Arc<LogSink>, started: Instant) -> WasiCtx {
         .allow_ip_name_lookup(false)
         .socket_addr_check(|_, _| Box::pin(async { false }))
         .wall_clock(WallClock)
-        .monotonic_clock(MonotonicClock { started })
+        .monotonic_clock(MonotonicClock { start: clock_start })
         .build()
 }
 
@@ -156,7 +156,7 @@ impl HostWallClock for WallClock {
 }
 
 struct MonotonicClock {
-    started: Instant,
+    start: Instant,
 }
 
 impl HostMonotonicClock for MonotonicClock {
@@ -165,7 +165,7 @@ impl HostMonotonicClock for MonotonicClock {
     }
 
     fn now(&self) -> u64 {
-        nanos(Duration::from_millis(clock::monotonic_ms(self.started)))
+        nanos(Duration::from_millis(clock::monotonic_ms(self.start)))
     }
 }
 

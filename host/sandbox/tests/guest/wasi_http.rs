@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use stecker_model::{Grants, HttpGrant, Period, Transformed};
+use stecker_model::{Grants, HttpGrant, Instances, Period, Transformed};
 use stecker_sandbox::{Binding, CallError};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -274,4 +274,36 @@ async fn clocks_of_wasi_are_coarse() {
     let session = session(component(&world, &wasi(), &code, MANIFEST)).await;
     let called = session.apply(vec![record()]).await;
     assert_eq!(called.result.unwrap(), [Transformed::Drop("UTC".to_owned())]);
+}
+
+/// The first call goes on until both clocks are at 20 ms; the next one begins there, and traps if it does not.
+#[tokio::test]
+async fn clocks_of_a_warm_instance_never_go_back() {
+    let code = format!(
+        r#"
+        (import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $ns (result i64)))
+        (import "stecker:plugin/clock@1.0.0" "monotonic-ms" (func $ms (result i64)))
+        ;; imports end
+        (global $before (mut i32) (i32.const 0))
+        {}"#,
+        apply(&format!(
+            "(if (global.get $before)
+                (then (if (i32.or (i64.lt_u (call $ms) (i64.const 20)) (i64.lt_u (call $ns) (i64.const 20000000))) (then unreachable)))
+                (else (loop $wait
+                    (br_if $wait (i32.or (i64.lt_u (call $ms) (i64.const 20)) (i64.lt_u (call $ns) (i64.const 20000000)))))))
+             (global.set $before (i32.const 1))
+             {} (i32.const 2048)",
+            answer(1, 1040, 5)
+        ))
+    );
+    let world = world("import wasi:clocks/monotonic-clock@0.2.0; import stecker:plugin/clock@1.0.0;");
+    let release = load(&sandbox(), component(&world, &wasi(), &code, MANIFEST)).await;
+    let warm = Binding {
+        instances: Instances::Warm,
+        ..binding()
+    };
+    let session = release.bind(warm).unwrap();
+    for _ in 0..2 {
+        session.apply(vec![record()]).await.result.unwrap();
+    }
 }

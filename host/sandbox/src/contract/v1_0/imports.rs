@@ -112,7 +112,7 @@ impl clock::Host for CallState {
     }
 
     fn monotonic_ms(&mut self) -> wasmtime::Result<u64> {
-        Ok(capability::clock::monotonic_ms(self.caller.started))
+        Ok(capability::clock::monotonic_ms(self.caller.clock_start))
     }
 }
 
