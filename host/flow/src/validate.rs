@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
-use stecker_model::{ConnectionSpec, Digest, FlowSpec, Name, Setup, SpecError, StreamRef, api::Fault};
+use stecker_model::{
+    ConnectionSpec, Digest, FlowSpec, Name, SecretRef, Setup, SpecError, StreamRef, api::Fault,
+};
 use stecker_registry::{Role, manifest::CredentialKind};
 use stecker_sandbox::Release;
 use stecker_store::{Store, StoreError};
@@ -154,6 +156,16 @@ impl Check<'_> {
                     credential.name
                 );
                 self.fault(at(&format!("credentials.{}", credential.name)), reason);
+            }
+        }
+        for (name, credential) in &plugin.release.inspection().manifest.credentials {
+            let bound = spec.credentials.get(name);
+            let elsewhere = bound.filter(|bound| bound.secret != SecretRef::Vault);
+            if credential.kind.is_oauth() && elsewhere.is_some_and(|bound| bound.username.is_none()) {
+                self.fault(
+                    at(&format!("credentials.{name}.username")),
+                    "is missing: OAuth needs the client id that goes with the client's secret",
+                );
             }
         }
         let known: Vec<&str> = plugin

@@ -332,6 +332,12 @@ async fn without_its_master_key_the_vault_stays_shut_and_whole() {
         "there is no master key here",
     );
     assert!(!own.exists(), "no key is made over old secrets");
+    let doctor = scene.stecker(&["doctor"]);
+    assert!(
+        !doctor.ok && doctor.out.contains("there is no master key here"),
+        "{}",
+        doctor.out
+    );
     let wrong = "0123456789abcdef".repeat(4);
     let variables = [("STECKER_MASTER_KEY", wrong.as_str())];
     shut(

@@ -55,6 +55,26 @@ const MANIFEST: &str = r#"
     [credentials.signing]
     kind = "hmac-secret"
     description = "signs"
+
+    [credentials.query]
+    kind = "api-key-query"
+    query = "api_key"
+    description = "a key in the query"
+
+    [credentials.narrow]
+    kind = "bearer"
+    description = "for one method and one path"
+    methods = ["GET"]
+    paths = ["/echo"]
+
+    [credentials.signed]
+    kind = "hmac-request"
+    description = "signs requests"
+    [credentials.signed.signing]
+    algorithm = "sha256"
+    encoding = "hex"
+    message = "{method} {path-and-query} {header:x-trace} {body-sha256-hex}"
+    headers = { x-signature = "{key-id}:{signature}", x-nonce = "{nonce}" }
 "#;
 
 /// Different in every run, so that nothing can be found by its value.
@@ -71,8 +91,10 @@ impl Secrets {
 impl Credentials for Secrets {
     async fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
         match name {
-            "key" | "bearer" | "elsewhere" | "signing" => Ok(Secret::new(self.0.clone())),
-            "basic" => Ok(Secret::with_username("otto".to_owned(), self.0.clone())),
+            "key" | "bearer" | "elsewhere" | "signing" | "query" | "narrow" => {
+                Ok(Secret::new(self.0.clone()))
+            }
+            "basic" | "signed" => Ok(Secret::with_username("otto".to_owned(), self.0.clone())),
             _ => Err(CredentialError::NotBound {
                 name: name.to_owned(),
             }),
@@ -320,6 +342,85 @@ async fn credentials_reach_the_system_and_never_the_guest() {
         assert_eq!(echoed(&response, header).as_deref(), Some(expected));
         assert!(!String::from_utf8(response.body).unwrap().contains(&secrets.0));
     }
+}
+
+#[tokio::test]
+async fn a_key_in_the_query_comes_from_the_host_alone() {
+    let address = server().await;
+    let (egress, secrets) = (egress(&address, true), Secrets::new());
+    let with = |query: &str| {
+        let mut request = get(format!("http://{address}/echo{query}"));
+        request.credential = Some("query".to_owned());
+        request
+    };
+    let response = send_with(&egress, with("?a=b"), &secrets, MAX_BODY)
+        .await
+        .0
+        .unwrap();
+    let body = String::from_utf8(response.body).unwrap();
+    assert!(body.contains("/echo?a=b&api_key=[redacted]"), "{body}");
+    for query in [
+        "?api_key=mine",
+        "?a=b&API_KEY=mine",
+        "?api%5Fkey=mine",
+        "?%61pi_key",
+    ] {
+        assert_eq!(
+            denied_by(send(&egress, with(query)).await),
+            "http.credential-query",
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_credential_goes_with_its_methods_to_its_paths_only() {
+    let address = server().await;
+    let egress = egress(&address, true);
+    for (method, path, rule) in [
+        ("GET", "/echo", None),
+        ("GET", "/echo/below", None),
+        ("POST", "/echo", Some("http.credential-method")),
+        ("GET", "/echoes", Some("http.credential-path")),
+        ("GET", "/big", Some("http.credential-path")),
+        ("GET", "/echo/../big", Some("http.credential-path")),
+        ("GET", "/echo/..%2fbig", Some("http.credential-path")),
+    ] {
+        let mut request = get(format!("http://{address}{path}"));
+        method.clone_into(&mut request.method);
+        request.credential = Some("narrow".to_owned());
+        match (send(&egress, request).await, rule) {
+            (Ok(_), None) => {}
+            (answer, Some(rule)) => assert_eq!(denied_by(answer), rule, "{method} {path}"),
+            (Err(failure), None) => panic!("{method} {path}: {failure:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_signed_as_it_is_sent() {
+    let address = server().await;
+    let (egress, secrets) = (egress(&address, true), Secrets::new());
+    let mut request = get(format!("http://{address}/echo?a=b"));
+    request.method = "POST".to_owned();
+    request.body = Some(b"{}".to_vec());
+    request.headers = vec![("X-Trace".to_owned(), "1".to_owned())];
+    request.credential = Some("signed".to_owned());
+    let response = send_with(&egress, request.clone(), &secrets, MAX_BODY)
+        .await
+        .0
+        .unwrap();
+    let message = "POST /echo?a=b 1 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let algorithm = crate::capability::crypto::Algorithm::Sha256;
+    let tag = crate::capability::crypto::tag(algorithm, secrets.0.as_bytes(), message.as_bytes());
+    let expected = format!("otto:{}", hex::encode(tag));
+    assert_eq!(echoed(&response, "x-signature"), Some(expected));
+    assert_eq!(echoed(&response, "x-nonce").unwrap().len(), 32);
+
+    request
+        .headers
+        .push(("x-Signature".to_owned(), "mine".to_owned()));
+    assert_eq!(denied_by(send(&egress, request).await), "http.credential-header");
 }
 
 /// Seen from the server: what is on the wire is the real secret.

@@ -21,6 +21,7 @@ pub(super) async fn look(service: &Service) -> DoctorReport {
             disk.unwrap_or_else(|error| bad("data folder", error.to_string(), "look at the host's log")),
         );
     }
+    probes.push(vault(service).await);
     probes.push(plugins(service).await);
     probes.extend(flows(service).await);
     DoctorReport {
@@ -45,6 +46,22 @@ fn bad(name: impl Into<String>, message: impl Into<String>, hint: impl Into<Stri
         ok: false,
         message: message.into(),
         hint: Some(hint.into()),
+    }
+}
+
+async fn vault(service: &Service) -> Probe {
+    let tried = match service.store().vault() {
+        Ok(vault) => vault.try_key(service.tenant()).await,
+        Err(error) => Err(error),
+    };
+    match tried {
+        Ok(true) => good("vault", "the master key opens it"),
+        Ok(false) => good("vault", "no secrets yet"),
+        Err(error) => bad(
+            "vault",
+            error.to_string(),
+            "see `stecker serve --help` for where the master key comes from",
+        ),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use stecker_flow::now_ms;
 use stecker_model::{
     Authorization, Authorize, Authorized, ConnectionSpec, Name, RotateKeys, RotatedKeys, SecretInfo,
@@ -219,13 +220,17 @@ pub(super) async fn remove(
     Ok(was)
 }
 
-async fn tell(service: &Service, connection: &Name, credential: &Name, action: &str) -> Result<(), Problem> {
+fn subject(connection: &Name, credential: &Name) -> String {
+    format!("secret/{connection}/{credential}")
+}
+
+async fn tell(service: &Service, action: &str, subject: String, detail: Value) -> Result<(), Problem> {
     let entry = AuditEntry {
         at: now_ms(),
         actor: service.actor.clone(),
         action: action.to_owned(),
-        subject: format!("secret/{connection}/{credential}"),
-        detail: serde_json::Value::Object(serde_json::Map::new()),
+        subject,
+        detail,
     };
     service.store.audit(&service.tenant, &entry).await.map_err(failed)
 }
@@ -241,7 +246,13 @@ pub(super) async fn authorize(
         .authorize(&service.tenant, connection, credential, &request.redirect_uri)
         .await
         .map_err(problem::flow)?;
-    tell(service, connection, credential, "secret.authorize").await?;
+    tell(
+        service,
+        "secret.authorize",
+        subject(connection, credential),
+        Value::Null,
+    )
+    .await?;
     Ok(begun)
 }
 
@@ -256,7 +267,13 @@ pub(super) async fn authorized(
         .authorized(&service.tenant, connection, credential, answer.callback.expose())
         .await
         .map_err(problem::flow)?;
-    tell(service, connection, credential, "secret.authorized").await?;
+    tell(
+        service,
+        "secret.authorized",
+        subject(connection, credential),
+        Value::Null,
+    )
+    .await?;
     service.engine.wake();
     one(service, connection, credential).await
 }
@@ -269,6 +286,10 @@ pub(super) async fn rotate(service: &Service, request: RotateKeys) -> Result<Rot
     } else {
         vault.rewrap().await.map_err(failed)?
     };
+    if data_keys > 0 {
+        let detail = serde_json::json!({ "data-keys": data_keys, "by-the-host": request.master });
+        tell(service, "vault.renew-master-key", "vault".to_owned(), detail).await?;
+    }
     let rotated = vault
         .rotate(&service.tenant, &service.actor, now_ms(), &mut |items| {
             tracing::info!(items, "secrets encrypted under the new key");

@@ -179,6 +179,18 @@ impl Vault {
         Ok(true)
     }
 
+    /// Opens a tenant's newest data key, to see whether the master key is the right one. False: the tenant has no secrets.
+    ///
+    /// # Errors
+    /// A master key that is missing or wrong, or the database fails.
+    pub async fn try_key(&self, tenant: &Name) -> Result<bool, VaultError> {
+        let mut tx = self.store.begin_tx().await?;
+        match keys::newest(&mut tx, tenant, "").await? {
+            Some(row) => self.unwrap_key(tenant, &row).map(|_| true),
+            None => Ok(false),
+        }
+    }
+
     /// Seals the data keys of all tenants with the current master key, as far as they are sealed with an older one; how many.
     ///
     /// # Errors
