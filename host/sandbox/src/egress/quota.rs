@@ -16,6 +16,8 @@ use tokio::{sync::Notify, time::Instant};
 use super::not_sent;
 use crate::binding::Denial;
 
+/// Who has waited until so shortly before the end does not begin: the request would be cut off half-way, and may have been acted on.
+const LEAST: Duration = Duration::from_millis(10);
 const SECOND: Duration = Duration::from_secs(1);
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
@@ -132,18 +134,21 @@ impl Quota {
         limits: &HttpLimits,
         deadline: Instant,
     ) -> Result<InFlight<'_>, PluginError> {
+        let mut has_waited = false;
         loop {
             // Listening begins before looking, so that a place that is freed in between is not missed.
             let mut freed = std::pin::pin!(self.freed.notified());
             freed.as_mut().enable();
-            {
+            let is_late = has_waited && Instant::now() + LEAST > deadline;
+            if !is_late {
                 let mut in_flight = lock(&self.in_flight);
                 if *in_flight < limits.in_flight {
                     *in_flight += 1;
                     return Ok(InFlight(self));
                 }
             }
-            if tokio::time::timeout_at(deadline, freed).await.is_err() {
+            has_waited = true;
+            if is_late || tokio::time::timeout_at(deadline, freed).await.is_err() {
                 return Err(not_sent(
                     ErrorCode::Transient,
                     format!(
@@ -290,6 +295,24 @@ mod tests {
         let wide = limits();
         let (third, ()) = tokio::join!(quota.enter(&wide, later), async { drop(first) });
         third.unwrap();
+    }
+
+    /// Those who wait for the same end as those who are under way must not all begin when these give up.
+    #[tokio::test]
+    async fn a_place_that_comes_with_the_end_is_not_taken() {
+        let quota = Quota::default();
+        let (wide, end) = (limits(), Instant::now() + Duration::from_millis(30));
+        let held = [
+            quota.enter(&wide, end).await.unwrap(),
+            quota.enter(&wide, end).await.unwrap(),
+        ];
+        let giving_up = async {
+            tokio::time::sleep_until(end - Duration::from_millis(2)).await;
+            drop(held);
+        };
+        let (waiting, ()) = tokio::join!(quota.enter(&wide, end), giving_up);
+        assert_eq!(waiting.unwrap_err().kind(), ErrorCode::Transient);
+        assert_eq!(*lock(&quota.in_flight), 0);
     }
 
     #[tokio::test]
