@@ -174,7 +174,10 @@ fn no_header_of_a_guest_changes_what_a_request_is() {
                 return;
             };
             sent += 1;
-            assert_eq!(map.len(), guest.len());
+            // What the host decodes is the host's to say; the rest is sent as the guest set it.
+            let own = |name: &str| !name.eq_ignore_ascii_case("accept-encoding");
+            let set = guest.iter().filter(|(name, _)| own(name)).count();
+            assert_eq!(map.iter().filter(|(name, _)| own(name.as_str())).count(), set);
             for (name, value) in &map {
                 let name = name.as_str();
                 assert!(
