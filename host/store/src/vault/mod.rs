@@ -8,9 +8,11 @@
 //!
 //! What this does not keep out: somebody who can write the database can bring back an older value of the same place.
 
+mod error;
 mod keys;
 mod master;
 mod rotate;
+mod rows;
 mod seal;
 
 use std::{
@@ -18,82 +20,24 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use sqlx::any::AnyRow;
 use stecker_model::Name;
 use zeroize::Zeroizing;
 
+pub use error::VaultError;
 pub use master::{InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys};
 pub use rotate::Rotated;
 
 use crate::{
     AuditEntry, Store, StoreError, audit,
-    sql::{Columns, Sql, Tx, from_json, storable, to_i64, to_json},
+    sql::{Columns, Sql, from_json, to_i64, to_json},
     tenants,
 };
+use error::{MAX_SECRET, MIN_SECRET};
+use rows::{Part, Row, at, damaged};
 use seal::DataKey;
 
-/// Bytes that a secret has at least. A shorter one could not be searched for in answers without spoiling data by chance.
-const MIN_SECRET: usize = 8;
-const MAX_SECRET: usize = 16 << 10;
 /// Milliseconds. The last use of a secret is known that precisely, and a busy connection does not write all the time.
 const USED_PRECISION: i64 = 60_000;
-
-/// Why the vault did not do it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum VaultError {
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There are secrets, and the key to them is not there.
-    #[error(
-        "the database has secrets that were sealed with the master key {needed}, and there is no master key here. Give the host the key \
-         file that it had before (--master-key-file); without it the secrets cannot be read, and would have to be set again"
-    )]
-    NoMasterKey {
-        /// The id of the key.
-        needed: String,
-    },
-    /// There are secrets, and the key is another one.
-    #[error(
-        "the secrets in the database were sealed with the master key {needed}, and the host was given {given}. Give it the right key file \
-         (--master-key-file); hosts that share a database share the key, and a file with a new key keeps the old one on the next line until \
-         `stecker secret rotate-keys` is done"
-    )]
-    WrongMasterKey {
-        /// The id of the key.
-        needed: String,
-        /// The ids of the keys that are here.
-        given: String,
-    },
-    /// The master key cannot be had.
-    #[error("the master key cannot be used: {what}")]
-    MasterKey {
-        /// What is wrong, where, and what to do.
-        what: String,
-    },
-    /// What is sealed does not open at this place.
-    #[error("{what} does not open: it was altered, or moved from somewhere else. Set the secret again")]
-    Damaged {
-        /// Which.
-        what: String,
-    },
-    /// Too short to be looked for, or too long.
-    #[error(
-        "the secret has {len} bytes; it has to have {MIN_SECRET} to {MAX_SECRET}. A shorter one could not be taken out of answers and logs \
-         without taking out other things that look the same; ask the system for a longer one"
-    )]
-    Length {
-        /// Bytes.
-        len: usize,
-    },
-}
-
-impl From<sqlx::Error> for VaultError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -193,21 +137,6 @@ impl Store {
             store: self.clone(),
             shared: Arc::clone(shared),
         })
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Secret,
-    Tokens,
-}
-
-impl Part {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Secret => "secret",
-            Self::Tokens => "tokens",
-        }
     }
 }
 
@@ -417,129 +346,8 @@ impl Vault {
         Ok(Some(next))
     }
 
-    /// Seals and writes a version, if the one before is what is there; whether it was.
-    #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
-    async fn put(
-        &self,
-        tx: &mut Tx,
-        place: Place<'_>,
-        part: Part,
-        bytes: &[u8],
-        version: i64,
-        expires_at: Option<i64>,
-        now: i64,
-    ) -> Result<bool, VaultError> {
-        let (key_version, key) = self.newest_key(tx, place.tenant, now).await?;
-        let sealed = key.seal(&bound(place, part, key_version), bytes)?;
-        let done = sqlx::query(
-            "INSERT INTO vault (tenant, connection, credential, part, version, key_version, sealed, set_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-             ON CONFLICT (tenant, connection, credential, part) DO UPDATE SET version = excluded.version, \
-             key_version = excluded.key_version, sealed = excluded.sealed, set_at = excluded.set_at, \
-             expires_at = excluded.expires_at WHERE vault.version = excluded.version - 1",
-        )
-        .bind(place.tenant.as_str())
-        .bind(place.connection.as_str())
-        .bind(place.credential.as_str())
-        .bind(storable("the part of a secret", part.as_str())?)
-        .bind(version)
-        .bind(key_version)
-        .bind(sealed)
-        .bind(now)
-        .bind(expires_at)
-        .execute(&mut **tx)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// The row, kept from others until the transaction ends.
-    async fn stored(&self, tx: &mut Tx, place: Place<'_>, part: Part) -> Result<Option<Row>, VaultError> {
-        let sql = select(place, part, self.store.lock());
-        let row = sql.query()?.fetch_optional(&mut **tx).await?;
-        Ok(row.as_ref().map(Row::of).transpose()?)
-    }
-
-    async fn open(
-        &self,
-        place: Place<'_>,
-        part: Part,
-    ) -> Result<Option<(Zeroizing<Vec<u8>>, Row)>, VaultError> {
-        // A rotation may replace a row and delete its old key between the two looks at the database; then the row has another key.
-        for _ in 0..3 {
-            let sql = select(place, part, "");
-            let Some(row) = sql.query()?.fetch_optional(self.store.reader()).await? else {
-                return Ok(None);
-            };
-            let row = Row::of(&row)?;
-            let Some(key) = self.data_key(place.tenant, row.key_version).await? else {
-                continue;
-            };
-            let bytes = key
-                .open(&bound(place, part, row.key_version), &row.sealed)
-                .ok_or_else(|| damaged(place, part))?;
-            return Ok(Some((bytes, row)));
-        }
-        Err(damaged(place, part))
-    }
-
     fn forget_keys(&self) {
         *self.shared.master.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-struct Row {
-    version: i64,
-    key_version: i64,
-    sealed: Vec<u8>,
-    used_at: Option<i64>,
-}
-
-impl Row {
-    fn of(row: &AnyRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            version: row.int("version")?,
-            key_version: row.int("key_version")?,
-            sealed: row.bytes("sealed")?,
-            used_at: row.maybe_int("used_at")?,
-        })
-    }
-}
-
-fn select(place: Place<'_>, part: Part, lock: &str) -> Sql {
-    let mut sql = Sql::new("SELECT version, key_version, sealed, used_at FROM vault WHERE ");
-    at(&mut sql, place);
-    sql.push(" AND part = ").bind(part.as_str()).push(lock);
-    sql
-}
-
-fn at(sql: &mut Sql, place: Place<'_>) {
-    sql.push("tenant = ").bind(place.tenant.as_str());
-    sql.push(" AND connection = ").bind(place.connection.as_str());
-    sql.push(" AND credential = ").bind(place.credential.as_str());
-}
-
-/// What a sealed value is bound to. Names have no NUL in them.
-fn bound(place: Place<'_>, part: Part, key_version: i64) -> Vec<u8> {
-    let Place {
-        tenant,
-        connection,
-        credential,
-    } = place;
-    format!(
-        "secret\0{tenant}\0{connection}\0{credential}\0{}\0{key_version}",
-        part.as_str()
-    )
-    .into_bytes()
-}
-
-fn damaged(place: Place<'_>, part: Part) -> VaultError {
-    VaultError::Damaged {
-        what: format!(
-            "what is stored of the credential `{}` of connection `{}` ({})",
-            place.credential,
-            place.connection,
-            part.as_str()
-        ),
     }
 }
 

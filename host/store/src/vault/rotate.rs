@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 use stecker_model::Name;
 
 use super::{
-    Part, Place, Vault, VaultError, bound,
+    Place, Vault, VaultError,
     keys::{self, Wrapped},
+    rows::{Part, at, bound, damaged},
     seal::DataKey,
 };
 use crate::{
@@ -120,10 +121,10 @@ impl Vault {
             let old = self
                 .data_key(tenant, item.key_version)
                 .await?
-                .ok_or_else(|| super::damaged(place, item.part))?;
+                .ok_or_else(|| damaged(place, item.part))?;
             let plain = old
                 .open(&bound(place, item.part, item.key_version), &item.sealed)
-                .ok_or_else(|| super::damaged(place, item.part))?;
+                .ok_or_else(|| damaged(place, item.part))?;
             let sealed = key.seal(&bound(place, item.part, newest), &plain)?;
             done += self.replace(&mut tx, place, &item, newest, sealed).await?;
         }
@@ -141,7 +142,7 @@ impl Vault {
     ) -> Result<u64, StoreError> {
         let mut sql = Sql::new("UPDATE vault SET key_version = ");
         sql.bind(newest).push(", sealed = ").bind(sealed).push(" WHERE ");
-        super::at(&mut sql, place);
+        at(&mut sql, place);
         sql.push(" AND part = ").bind(item.part.as_str());
         sql.push(" AND version = ").bind(item.version);
         Ok(sql.query()?.execute(&mut **tx).await?.rows_affected())
