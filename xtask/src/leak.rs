@@ -1,11 +1,13 @@
 //! `cargo xtask leak`: whether the sandbox gives back what it takes.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    cargo::{cargo, run_aloud},
-    root,
+    cargo::{cargo, run, run_aloud, say},
+    root, target,
 };
 
 /// Load, swap and unload releases a thousand times and make a hundred thousand instances: resident memory has to stay
@@ -26,16 +28,11 @@ pub(crate) struct Leak {
 
 impl Leak {
     pub(crate) fn run(&self) -> Result<()> {
-        let mut command = cargo(&root());
-        command.args([
-            "run",
-            "--quiet",
-            "-p",
-            "stecker-benchmarks",
-            "--bin",
-            "leak",
-            "--",
-        ]);
+        say("building the sandbox");
+        // The whole workspace, because a part of it would be another set of features, and so another engine to compile.
+        run(cargo(&root()).args(["build", "--quiet", "--workspace", "--bin", "leak"]))?;
+        let mut command = Command::new(target().join("debug/leak"));
+        command.current_dir(root());
         if self.json {
             command.arg("--json");
         }

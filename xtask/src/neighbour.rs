@@ -45,7 +45,7 @@ impl Neighbour {
         let plugins = plugins::build_into_target(&["demo-shop", "demo-erp", "jq"])?;
         let probe = build_probe(&target().join("guest"), &say)?;
         say("building the host");
-        run(cargo(&root()).args(["build", "--workspace", "--bins"]))?;
+        run(cargo(&root()).args(["build", "--workspace", "--bin", "stecker"]))?;
         let artifacts = Artifacts {
             stecker: target().join("debug/stecker"),
             plugins,

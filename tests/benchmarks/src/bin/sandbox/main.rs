@@ -122,7 +122,7 @@ fn main() -> Result<()> {
             (Mode::Fresh, 1, 1 << 10),
             (Mode::Warm, 1, 1 << 10),
             (Mode::Fresh, 100, 1 << 10),
-            (Mode::Fresh, 100, 64 << 10),
+            (Mode::Warm, 1, 64 << 10),
         ] {
             progress(&format!(
                 "measuring requests: {}, {} per call, {} B",
