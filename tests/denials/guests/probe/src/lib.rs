@@ -22,7 +22,7 @@ mod bindings {
 }
 
 use bindings::{
-    exports::stecker::plugin::{connection, meta, transform},
+    exports::stecker::plugin::{connection, meta, source, transform},
     stecker::plugin::types,
 };
 
@@ -65,6 +65,22 @@ impl connection::Guest for Probe {
 
     fn discover(_: String) -> Result<Vec<connection::StreamInfo>, types::Error> {
         Ok(Vec::new())
+    }
+}
+
+/// It has nothing to read: only so that a host takes it for a connector, which a connection needs.
+impl source::Guest for Probe {
+    fn read(_: String, request: source::ReadRequest) -> Result<source::Page, types::Error> {
+        Ok(source::Page {
+            records: Vec::new(),
+            cursor: request.cursor,
+            more: false,
+            hints: Vec::new(),
+        })
+    }
+
+    fn acknowledge(_: String, _: String, _: String) -> Result<(), types::Error> {
+        Ok(())
     }
 }
 
