@@ -192,6 +192,23 @@ changes.")]
   stecker secret authorize shop oauth --redirect-uri https://stecker.acme.example/oauth/callback"
     )]
     Secret(Secret),
+    /// Denials: what plugins asked for and were refused
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker denials list --connection shop
+  stecker denials show 3f1c0d9a5b7e2468"
+    )]
+    Denials(Denials),
+    /// Tenants: what they may have in all, and what they used today
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker tenant list
+  stecker tenant show --tenant acme
+  stecker tenant limit limits.toml --tenant acme"
+    )]
+    Tenant(Tenant),
     /// Releases: plugins that the host has
     #[command(
         subcommand,
@@ -263,6 +280,36 @@ pub(crate) enum Connection {
     /// List connections
     #[command(after_help = "Examples:\n  stecker connection list\n  stecker connection list --json")]
     List,
+    /// Show a connection, and the last crash if it is not called
+    #[command(
+        after_help = "Examples:\n  stecker connection show shop\n  stecker connection show shop --json"
+    )]
+    Show {
+        /// The connection
+        name: Name,
+    },
+    /// Stop a connection: nothing of it is called until its circuit is closed
+    #[command(
+        after_help = "Examples:\n  stecker connection open-circuit erp --reason 'the ERP is being moved'\n\nFlows wait, records stay, webhooks are stored."
+    )]
+    OpenCircuit {
+        /// The connection
+        name: Name,
+        /// Why; shown with the connection and its flows
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Have a connection called again that crashed too often or was stopped
+    #[command(
+        after_help = "Examples:\n  stecker connection close-circuit erp\n  stecker connection close-circuit erp --reason 'memory raised'"
+    )]
+    CloseCircuit {
+        /// The connection
+        name: Name,
+        /// Why; kept in the audit trail
+        #[arg(long, value_name = "TEXT", default_value = "closed by hand")]
+        reason: String,
+    },
     /// Try a connection; fails if a probe does
     #[command(after_help = "Examples:\n  stecker connection check shop")]
     Check {
@@ -416,6 +463,75 @@ pub(crate) struct Selection {
     /// Of the flow, those with this code
     #[arg(long, value_name = "CODE", requires = "flow")]
     pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Denials {
+    /// List what was denied, folded by kind, the latest first
+    #[command(after_help = "Examples:
+  stecker denials list
+  stecker denials list --connection shop --rule http.host
+  stecker denials list --since 1h --json")]
+    List {
+        /// Of this connection
+        #[arg(long, value_name = "NAME")]
+        connection: Option<Name>,
+        /// Of the transforms of this flow
+        #[arg(long, value_name = "NAME", conflicts_with = "connection")]
+        flow: Option<Name>,
+        /// By this rule, such as http.host
+        #[arg(long)]
+        rule: Option<String>,
+        /// That happened within this time
+        #[arg(long, value_name = "PERIOD")]
+        since: Option<Period>,
+        /// At most this many kinds, 1 to 1000
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
+    /// Show a denial, and the smallest grant that would allow it
+    #[command(after_help = "Examples:\n  stecker denials show 3f1c0d9a5b7e2468")]
+    Show {
+        /// As `stecker denials list` names it
+        id: String,
+    },
+    /// Forget denials; what is still asked for comes back
+    #[command(after_help = "Examples:\n  stecker denials clear\n  stecker denials clear --connection shop")]
+    Clear {
+        /// Only those of this connection
+        #[arg(long, value_name = "NAME")]
+        connection: Option<Name>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tenant {
+    /// List every tenant of the host, with what it used today
+    #[command(after_help = "Examples:\n  stecker tenant list\n  stecker tenant list --json")]
+    List,
+    /// Show the tenant, and what each connection and flow used today
+    #[command(after_help = "Examples:\n  stecker tenant show\n  stecker tenant show --tenant acme --json")]
+    Show,
+    /// Set what the tenant may have in all
+    #[command(after_help = "Examples:
+  stecker tenant limit limits.toml --tenant acme
+
+The file, of which everything may be left out:
+
+  memory-mib = 1024        over all instances of the tenant at the same time
+  calls = 16               at the same time; more wait their turn
+
+  [[ceiling.http]]         where connections may be granted requests to at most; without [ceiling]: anywhere
+  host = \"*.example.com\"
+
+  [ceiling.storage]        what each connection may be granted at most
+  max-bytes = 1048576
+
+What is left out is as usual. It counts from the next call on.")]
+    Limit {
+        /// TOML or JSON, by its extension
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -76,3 +76,18 @@ pub(crate) fn faulty(path: &Path, faults: Vec<Fault>) -> Failure {
         .with_faults(faults)
         .into()
 }
+
+/// Limits with faults, found on this side.
+pub(crate) fn faulty_limits(path: &Path, faults: Vec<Fault>) -> Failure {
+    let detail = match faults.as_slice() {
+        [only] => format!("{}: {}: {}", path.display(), only.path, only.reason),
+        several => format!(
+            "{} has {} faults; nothing was changed",
+            path.display(),
+            several.len()
+        ),
+    };
+    Problem::new(422, "invalid", "Not valid", detail)
+        .with_faults(faults)
+        .into()
+}

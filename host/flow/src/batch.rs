@@ -7,16 +7,16 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use stecker_model::{ErrorCode, LookupItem, Record, RecordState, WriteItem};
+use stecker_model::{ErrorCode, LookupItem, Record, RecordState, WriteItem, api::CircuitState};
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
 
 use crate::{
     FlowError,
+    calls::Bound,
     context::FlowContext,
     outcome::{self, Progress, Verdict},
     prepare::{self, BatchFailed, Prepared},
-    sessions::Bound,
 };
 
 /// What the lanes of one flow tell each other.
@@ -48,6 +48,15 @@ pub(crate) async fn deliver_batch(
     let (destination, transforms) = match bind(&ctx).await {
         Ok(bound) => bound,
         Err(FlowError::Store(error)) => return Err(error),
+        // Nothing is begun, so no attempt is spent. Looked at again soon, because a person may close the circuit.
+        Err(FlowError::Circuit { circuit, .. }) => {
+            let soon = ctx.now().saturating_add(1_000);
+            locked(&shared).hold_until = circuit.until.map_or(soon, |until| until.min(soon));
+            if ctx.once && circuit.state != CircuitState::BackingOff {
+                ctx.stop.cancel();
+            }
+            return Ok(seqs);
+        }
         // The connection cannot be used at all: nothing is begun, no attempt is spent, and it is tried again shortly.
         Err(error) => {
             tracing::error!(tenant = %ctx.tenant, flow = %ctx.flow(), %error, "the destination cannot be used");
@@ -209,8 +218,11 @@ impl Work<'_> {
             .collect();
         let called = self
             .destination
-            .session
-            .write(&self.ctx.spec.destination.stream, batch)
+            .write(
+                &self.ctx.spec.destination.stream,
+                batch,
+                self.only_one(items).as_deref(),
+            )
             .await;
         called
             .result
@@ -231,8 +243,11 @@ impl Work<'_> {
         let asked = questions.len();
         match self
             .destination
-            .session
-            .lookup(&self.ctx.spec.destination.stream, questions)
+            .lookup(
+                &self.ctx.spec.destination.stream,
+                questions,
+                self.only_one(items).as_deref(),
+            )
             .await
             .result
         {
@@ -242,6 +257,14 @@ impl Work<'_> {
                 Ok(vec![Verdict::from(stecker_model::Finding::Undecided); asked])
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The record that a call is about, if it is about one: a crash may be its fault.
+    fn only_one(&self, items: &[Item]) -> Option<String> {
+        match items {
+            [item] => Some(format!("{}/{}", self.ctx.flow(), item.due.seq)),
+            _ => None,
         }
     }
 

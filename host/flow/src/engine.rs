@@ -1,14 +1,14 @@
 //! The engine: which flows this node runs, and the few things that people and systems ask of it directly.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use stecker_model::{
     Authorization, Name, RawRequest, Reply, Setup, StreamInfo,
-    api::{CheckReport, Fault, FlowStatus, ReleaseInfo},
+    api::{CheckReport, Circuit, Fault, FlowStatus, ReleaseInfo},
 };
 use stecker_sandbox::Sandbox;
 use stecker_store::{FlowRow, Store, StoreError};
@@ -19,7 +19,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Clock, FlowError, SystemClock, context::FlowContext, releases::Releases, runner, sessions::Sessions,
+    Clock, FlowError, SystemClock, circuit,
+    context::FlowContext,
+    guard,
+    releases::Releases,
+    runner,
+    sessions::{Sessions, Supplies},
     status, validate, webhook,
 };
 
@@ -58,6 +63,7 @@ struct Inner {
     store: Store,
     releases: Arc<Releases>,
     sessions: Arc<Sessions>,
+    supplies: Supplies,
     options: EngineOptions,
     stop: CancellationToken,
     changed: Notify,
@@ -80,12 +86,18 @@ impl Engine {
     #[must_use]
     pub fn new(store: Store, sandbox: Sandbox, options: EngineOptions) -> Self {
         let releases = Arc::new(Releases::new(store.clone(), sandbox));
-        let sessions = Arc::new(Sessions::new(store.clone(), Arc::clone(&releases)));
+        let supplies = Supplies {
+            store: store.clone(),
+            books: Arc::default(),
+            clock: Arc::clone(&options.clock),
+        };
+        let sessions = Arc::new(Sessions::new(supplies.clone(), Arc::clone(&releases)));
         Self {
             inner: Arc::new(Inner {
                 store,
                 releases,
                 sessions,
+                supplies,
                 options,
                 stop: CancellationToken::new(),
                 changed: Notify::new(),
@@ -106,7 +118,11 @@ impl Engine {
             let inner = Arc::clone(&self.inner);
             *supervisor = Some(tokio::spawn(async move {
                 // Beside each other: a connector that hangs over a stored webhook must not keep pauses and take-overs waiting.
-                tokio::join!(supervise(Arc::clone(&inner)), settle_stored_webhooks(inner));
+                tokio::join!(
+                    supervise(Arc::clone(&inner)),
+                    settle_stored_webhooks(Arc::clone(&inner)),
+                    inner.supplies.books.keep(&inner.store, &inner.stop)
+                );
             }));
         }
     }
@@ -136,6 +152,17 @@ impl Engine {
         {
             tracing::error!(%error, "the supervisor broke off");
         }
+        if let Err(error) = self.inner.supplies.books.write(&self.inner.store).await {
+            tracing::error!(%error, "the last refusals and use could not be written down");
+        }
+    }
+
+    /// Writes down what plugins were refused and what they used until now, so that the store knows of it.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn write_books(&self) -> Result<(), FlowError> {
+        Ok(self.inner.supplies.books.write(&self.inner.store).await?)
     }
 
     /// Something changed: specifications, pauses, run requests, records sent back. Looks now rather than at the next poll.
@@ -168,7 +195,7 @@ impl Engine {
     /// [`FlowError::Invalid`] with every fault and its place.
     pub async fn validate(&self, tenant: &Name, setup: &Setup) -> Result<(), FlowError> {
         let faults: Vec<Fault> =
-            validate::setup(&self.inner.store, &self.inner.releases, tenant, setup).await?;
+            validate::setup(&self.inner.supplies, &self.inner.releases, tenant, setup).await?;
         if faults.is_empty() {
             Ok(())
         } else {
@@ -182,7 +209,7 @@ impl Engine {
     /// No such connection; a plugin that fails rather than answers.
     pub async fn check(&self, tenant: &Name, connection: &Name) -> Result<CheckReport, FlowError> {
         let bound = self.inner.sessions.connection(tenant, connection).await?;
-        let called = bound.session.check().await;
+        let called = bound.check().await;
         let probes = called.result?;
         Ok(CheckReport {
             ok: probes.iter().all(|probe| probe.ok),
@@ -191,13 +218,49 @@ impl Engine {
         })
     }
 
+    /// Opens (stops) or closes the circuit of a connection by hand; `actor` and `reason` go into the audit trail.
+    ///
+    /// # Errors
+    /// No such connection; a store that fails.
+    pub async fn switch_circuit(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        open: bool,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Circuit, FlowError> {
+        let at = (tenant, connection);
+        let circuit = guard::by_hand(&self.inner.store, at, open, actor, reason, self.now()).await?;
+        self.wake();
+        Ok(circuit)
+    }
+
+    /// The circuits of a tenant's connections that crashed lately or were stopped.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn circuits(&self, tenant: &Name) -> Result<BTreeMap<Name, Circuit>, FlowError> {
+        let mut circuits: BTreeMap<Name, Circuit> =
+            self.inner.store.circuits(tenant).await?.into_iter().collect();
+        for stored in self.inner.store.connections(tenant).await? {
+            if let Some(circuit) = circuits.remove(&stored.spec.name) {
+                let circuit = circuit::current(circuit, stored.generation);
+                if !circuit.is_quiet() {
+                    circuits.insert(stored.spec.name, circuit);
+                }
+            }
+        }
+        Ok(circuits)
+    }
+
     /// The streams of a connection.
     ///
     /// # Errors
     /// No such connection; a plugin that fails.
     pub async fn discover(&self, tenant: &Name, connection: &Name) -> Result<Vec<StreamInfo>, FlowError> {
         let bound = self.inner.sessions.connection(tenant, connection).await?;
-        Ok(bound.session.discover().await.result?)
+        Ok(bound.discover().await.result?)
     }
 
     /// Begins an authorization by a person (OAuth, RFC 6749, section 4.1, with PKCE) for a credential of a connection.
@@ -309,12 +372,21 @@ impl Engine {
         };
         let mut run = std::pin::pin!(runner::run(ctx, self.inner.options.lease_ttl));
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
-        let ended = loop {
-            tokio::select! {
-                ended = &mut run => break ended,
-                _ = ticks.tick() => progress(&self.status(tenant, flow).await?),
+        let over = CancellationToken::new();
+        let running = async {
+            let _over = over.clone().drop_guard();
+            loop {
+                tokio::select! {
+                    ended = &mut run => break Ok(ended),
+                    _ = ticks.tick() => match self.status(tenant, flow).await {
+                        Ok(status) => progress(&status),
+                        Err(error) => break Err(error),
+                    },
+                }
             }
         };
+        let (ended, ()) = tokio::join!(running, self.inner.supplies.books.keep(&self.inner.store, &over));
+        let ended = ended?;
         if let runner::Ended::Store(error) = ended {
             return Err(error.into());
         }

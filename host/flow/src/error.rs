@@ -1,6 +1,9 @@
 //! What can go wrong for whoever asks the engine for something.
 
-use stecker_model::{ErrorCode, api::Fault};
+use stecker_model::{
+    ErrorCode, Name,
+    api::{Circuit, Fault},
+};
 use stecker_store::StoreError;
 
 /// Why the engine could not do what it was asked for.
@@ -29,6 +32,14 @@ pub enum FlowError {
         message: String,
         /// The guest's stack, innermost first, where it trapped.
         backtrace: Vec<String>,
+    },
+    /// The plugin crashed too often, or a person stopped the connection: nothing of it is called at the moment.
+    #[error("nothing of the connection `{connection}` is called: {}", crate::status::told(.circuit))]
+    Circuit {
+        /// Which connection.
+        connection: Name,
+        /// Why, since when, until when.
+        circuit: Box<Circuit>,
     },
     /// Somebody else is at it.
     #[error("{what} is busy: {by}")]

@@ -8,11 +8,16 @@
 
 mod backoff;
 mod batch;
+mod books;
+mod calls;
+mod circuit;
 mod clock;
 mod context;
 mod deliver;
 mod engine;
 mod error;
+mod guard;
+mod observer;
 mod outcome;
 mod prepare;
 mod reader;

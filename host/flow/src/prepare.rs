@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stecker_model::{ErrorCode, FlowSpec, Record, Rejection, Transformed, api::Reason};
 use stecker_sandbox::CallError;
 
-use crate::{context::FlowContext, sessions::Bound};
+use crate::{calls::Bound, context::FlowContext};
 
 /// What one accepted record became.
 pub(crate) enum Prepared {
@@ -93,7 +93,6 @@ async fn apply(
         return Ok(prepared);
     }
     let answers = transform
-        .session
         .apply(batch)
         .await
         .result

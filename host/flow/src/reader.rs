@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use stecker_model::{ErrorCode, Page, ReadRequest, RecordState, api::FlowError as ReadFailure};
+use stecker_model::{
+    ErrorCode, Page, ReadRequest, RecordState,
+    api::{CircuitState, FlowError as ReadFailure},
+};
 use stecker_sandbox::CallError;
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
@@ -63,6 +66,18 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
                     }
                 }
                 Err(ReadError::Fenced) => return Ok(ReadEnd::Fenced),
+                // A run by hand is over: it may be long until the connection is called again.
+                Err(ReadError::Resting { open: true, .. }) if ctx.once => {
+                    ctx.end_reading();
+                    return Ok(ReadEnd::Stopped);
+                }
+                Err(ReadError::Resting { until, .. }) => {
+                    let wait = until.map_or(LOOK, |until| millis(until - ctx.now())).min(LOOK);
+                    tokio::select! {
+                        () = ctx.stop.cancelled() => return Ok(ReadEnd::Stopped),
+                        () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
+                    }
+                }
                 Err(ReadError::Store(error)) => return Err(error),
                 Err(ReadError::Failed {
                     code,
@@ -97,6 +112,11 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
 
 enum ReadError {
     Fenced,
+    /// The source is not called at the moment.
+    Resting {
+        open: bool,
+        until: Option<i64>,
+    },
     Store(StoreError),
     Failed {
         code: ErrorCode,
@@ -124,6 +144,10 @@ impl From<FlowError> for ReadError {
     fn from(error: FlowError) -> Self {
         match error {
             FlowError::Store(error) => error.into(),
+            FlowError::Circuit { circuit, .. } => Self::Resting {
+                open: circuit.state != CircuitState::BackingOff,
+                until: circuit.until,
+            },
             FlowError::Call { code, message, .. } => Self::Failed {
                 code,
                 message,
@@ -153,7 +177,7 @@ async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Resul
         deadline_ms: u64::MAX,
         options: Vec::new(),
     };
-    let called = source.session.read(request).await;
+    let called = source.read(request).await;
     let page = called.result.map_err(|error| {
         let code = error.code();
         match error {
@@ -220,12 +244,17 @@ fn check_progress(page: &Page, before: Option<&str>) -> Result<(), ReadError> {
 
 /// Tells the source that everything up to the cursor is safe. A failure costs nothing: it is told again with the next page.
 async fn acknowledge(ctx: &FlowContext, cursor: &str) -> Result<(), ReadError> {
-    let source = ctx
+    let source = match ctx
         .sessions
         .connection(&ctx.tenant, &ctx.spec.source.connection)
-        .await?;
+        .await
+    {
+        Ok(source) => source,
+        Err(FlowError::Circuit { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
     let stream = &ctx.spec.source.stream;
-    match source.session.acknowledge(stream, cursor).await.result {
+    match source.acknowledge(stream, cursor).await.result {
         Ok(()) => ctx
             .store
             .mark_acknowledged(&ctx.lease, ctx.flow(), stream, cursor)
@@ -250,7 +279,7 @@ async fn acknowledge_again(ctx: &FlowContext, state: &stecker_store::ReaderState
     match acknowledge(ctx, cursor).await {
         Err(ReadError::Store(error)) => Err(error),
         // The first page finds out about anything else, and says so where the operator looks.
-        Ok(()) | Err(ReadError::Fenced | ReadError::Failed { .. }) => Ok(()),
+        Ok(()) | Err(ReadError::Fenced | ReadError::Resting { .. } | ReadError::Failed { .. }) => Ok(()),
     }
 }
 

@@ -6,114 +6,228 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
-use stecker_model::{ConnectionSpec, Digest, FlowSpec, Grants, Limits, Name, TransformSpec};
+use stecker_model::{
+    ConnectionSpec, Digest, FlowSpec, Grants, Limits, Name, PluginUse, TenantLimits, TransformSpec,
+};
 use stecker_sandbox::{BindError, Binding, NoCredentials, NoStorage, Release, Session, Storage};
-use stecker_store::{Store, Stored};
+use stecker_store::{Binder, Store, StoreError, day_of};
 use tokio::sync::Mutex;
 
-use crate::{FlowError, releases::Releases, secrets, supply};
-
-/// A session and the digest of the release behind it.
-#[derive(Clone)]
-pub(crate) struct Bound {
-    pub(crate) session: Session,
-    pub(crate) release: Digest,
-}
+use crate::{
+    Clock, FlowError,
+    books::Books,
+    calls::{Account, Bound, Guarded},
+    guard::Guard,
+    observer::Watch,
+    releases::Releases,
+    secrets, supply,
+};
 
 type Key = (Name, Name);
 
+/// What every binding is made with.
+#[derive(Clone)]
+pub(crate) struct Supplies {
+    pub(crate) store: Store,
+    pub(crate) books: Arc<Books>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Supplies {
+    fn bound(&self, tenant: &Name, used_by: PluginUse, session: Session, release: &Digest) -> Bound {
+        Bound {
+            session,
+            release: release.clone(),
+            guard: None,
+            account: Arc::new(Account {
+                tenant: tenant.clone(),
+                used_by,
+                books: Arc::clone(&self.books),
+                clock: Arc::clone(&self.clock),
+            }),
+        }
+    }
+
+    /// The usual ones for a tenant that has none of its own, or is not there yet.
+    pub(crate) async fn tenant_limits(&self, tenant: &Name) -> Result<TenantLimits, StoreError> {
+        let row = self.store.tenant_row(tenant).await?;
+        Ok(row.and_then(|row| row.limits).unwrap_or_default())
+    }
+
+    fn watch(&self, tenant: &Name, used_by: PluginUse, release: &Release) -> Arc<Watch> {
+        Arc::new(Watch::new(tenant, used_by, release, &self.books, &self.clock))
+    }
+}
+
 pub(crate) struct Sessions {
-    store: Store,
+    supplies: Supplies,
     releases: Arc<Releases>,
-    connections: Mutex<HashMap<Key, (i64, Bound)>>,
-    /// Of each flow, its steps with the configuration that they were bound to.
-    transforms: Mutex<HashMap<Key, Vec<(TransformSpec, Bound)>>>,
+    connections: Mutex<HashMap<Key, Kept>>,
+    transforms: Mutex<HashMap<Key, KeptSteps>>,
+}
+
+/// A binding, and what it was made of: if that changes, another one is made.
+struct Kept {
+    generation: i64,
+    limits: TenantLimits,
+    bound: Bound,
+    guard: Arc<Guard>,
+}
+
+/// A flow's steps with the configuration that they were bound to.
+struct KeptSteps {
+    limits: TenantLimits,
+    steps: Vec<(TransformSpec, Bound)>,
 }
 
 impl Sessions {
-    pub(crate) fn new(store: Store, releases: Arc<Releases>) -> Self {
+    pub(crate) fn new(supplies: Supplies, releases: Arc<Releases>) -> Self {
         Self {
-            store,
+            supplies,
             releases,
             connections: Mutex::default(),
             transforms: Mutex::default(),
         }
     }
 
-    /// The session of a connection as it is applied now.
+    /// The session of a connection as it is applied now, if its circuit lets a call through.
+    ///
+    /// # Errors
+    /// [`FlowError::Circuit`] if nothing of it is called at the moment; no such connection; a plugin that does not load.
     pub(crate) async fn connection(&self, tenant: &Name, connection: &Name) -> Result<Bound, FlowError> {
-        let stored = self
+        self.admitted(tenant, connection, true).await
+    }
+
+    /// As [`Sessions::connection`], but never as the call that tries a circuit.
+    pub(crate) async fn connection_for_webhook(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+    ) -> Result<Bound, FlowError> {
+        self.admitted(tenant, connection, false).await
+    }
+
+    async fn admitted(&self, tenant: &Name, connection: &Name, may_probe: bool) -> Result<Bound, FlowError> {
+        let binder = self
+            .supplies
             .store
-            .connection(tenant, connection)
+            .binder(tenant, connection)
             .await?
             .ok_or_else(|| FlowError::not_found("connection", connection))?;
         let key = (tenant.clone(), connection.clone());
-        if let Some((generation, bound)) = self.connections.lock().await.get(&key)
-            && *generation == stored.generation
-        {
-            return Ok(bound.clone());
-        }
-        let bound = self.bind(tenant, &stored).await?;
-        self.connections
+        let kept = self
+            .connections
             .lock()
             .await
-            .insert(key, (stored.generation, bound.clone()));
-        Ok(bound)
+            .get(&key)
+            .filter(|kept| kept.generation == binder.connection.generation && kept.limits == binder.limits)
+            .map(|kept| (kept.bound.clone(), Arc::clone(&kept.guard)));
+        let (mut bound, guard) = match kept {
+            Some(kept) => kept,
+            None => self.bind(tenant, &binder).await?,
+        };
+        match guard.admit(binder.circuit, may_probe).await? {
+            Ok(circuit) => {
+                bound.guard = Some(Guarded { circuit, guard });
+                Ok(bound)
+            }
+            Err(circuit) => Err(FlowError::Circuit {
+                connection: connection.clone(),
+                circuit: Box::new(circuit),
+            }),
+        }
     }
 
-    async fn bind(&self, tenant: &Name, stored: &Stored<ConnectionSpec>) -> Result<Bound, FlowError> {
-        let spec = &stored.spec;
+    async fn bind(&self, tenant: &Name, binder: &Binder) -> Result<(Bound, Arc<Guard>), FlowError> {
+        let spec = &binder.connection.spec;
         let digest = digest_of(&spec.plugin.digest, || format!("connection {}", spec.name))?;
         let release = self.releases.get(tenant, digest).await?;
-        let session = bind_connection(&self.store, &release, tenant, spec)
+        // What this process has used since is not lost on a change of the connection: it is written down first.
+        let store = &self.supplies.store;
+        self.supplies.books.write(store).await?;
+        let today = day_of(self.supplies.clock.now_ms());
+        let used = store.http_bytes(tenant, &spec.name, today).await?;
+        let session = bind_connection(&self.supplies, &release, tenant, spec, &binder.limits, used)
             .map_err(|error| FlowError::Load(error.to_string()))?;
-        Ok(Bound {
-            session,
-            release: digest.clone(),
-        })
+        let used_by = PluginUse::Connection(spec.name.clone());
+        let bound = self.supplies.bound(tenant, used_by, session, digest);
+        let manifest = &release.inspection().manifest;
+        let guard = Arc::new(Guard {
+            store: self.supplies.store.clone(),
+            clock: Arc::clone(&self.supplies.clock),
+            tenant: tenant.clone(),
+            connection: spec.name.clone(),
+            plugin: format!("{}@{}", manifest.name, manifest.version),
+            generation: binder.connection.generation,
+            deadline: i64::try_from(spec.limits.deadline.duration().as_millis()).unwrap_or(i64::MAX),
+        });
+        let kept = Kept {
+            generation: binder.connection.generation,
+            limits: binder.limits.clone(),
+            bound: bound.clone(),
+            guard: Arc::clone(&guard),
+        };
+        let key = (tenant.clone(), spec.name.clone());
+        self.connections.lock().await.insert(key, kept);
+        Ok((bound, guard))
     }
 
     /// The sessions of a flow's transforms. They have no grants at all: a transform is pure.
     pub(crate) async fn transforms(&self, tenant: &Name, flow: &FlowSpec) -> Result<Vec<Bound>, FlowError> {
+        if flow.transforms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let limits = self.supplies.tenant_limits(tenant).await?;
         let key = (tenant.clone(), flow.name.clone());
-        if let Some(steps) = self.transforms.lock().await.get(&key)
-            && steps.iter().map(|(step, _)| step).eq(&flow.transforms)
+        if let Some(kept) = self.transforms.lock().await.get(&key)
+            && kept.limits == limits
+            && kept.steps.iter().map(|(step, _)| step).eq(&flow.transforms)
         {
-            return Ok(steps.iter().map(|(_, bound)| bound.clone()).collect());
+            return Ok(kept.steps.iter().map(|(_, bound)| bound.clone()).collect());
         }
         let mut steps = Vec::with_capacity(flow.transforms.len());
         for step in &flow.transforms {
-            steps.push((step.clone(), self.transform(tenant, &flow.name, step).await?));
+            let bound = self.transform(tenant, &flow.name, step, &limits).await?;
+            steps.push((step.clone(), bound));
         }
         let bound = steps.iter().map(|(_, bound)| bound.clone()).collect();
-        self.transforms.lock().await.insert(key, steps);
+        self.transforms
+            .lock()
+            .await
+            .insert(key, KeptSteps { limits, steps });
         Ok(bound)
     }
 
-    async fn transform(&self, tenant: &Name, flow: &Name, step: &TransformSpec) -> Result<Bound, FlowError> {
+    async fn transform(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+        step: &TransformSpec,
+        limits: &TenantLimits,
+    ) -> Result<Bound, FlowError> {
         let digest = digest_of(&step.plugin.digest, || format!("a transform of flow {flow}"))?;
         let release = self.releases.get(tenant, digest).await?;
-        let session = bind_transform(&release, tenant, flow, &step.config)?;
-        Ok(Bound {
-            session,
-            release: digest.clone(),
-        })
+        let session = bind_transform(&self.supplies, &release, tenant, flow, &step.config, limits)?;
+        Ok(self
+            .supplies
+            .bound(tenant, PluginUse::Flow(flow.clone()), session, digest))
     }
 }
 
 /// Binds a connection's release to what its specification says. Fails on grants that cannot be understood.
 pub(crate) fn bind_connection(
-    store: &Store,
+    supplies: &Supplies,
     release: &Release,
     tenant: &Name,
     spec: &ConnectionSpec,
+    tenant_limits: &TenantLimits,
+    http_bytes_today: u64,
 ) -> Result<Session, BindError> {
     let storage: Arc<dyn Storage> = match &spec.grants.storage {
-        Some(grant) => Arc::new(supply::StoreStorage {
-            store: store.clone(),
+        Some(_) => Arc::new(supply::StoreStorage {
+            store: supplies.store.clone(),
             tenant: tenant.clone(),
             connection: spec.name.clone(),
-            max_bytes: grant.max_bytes,
         }),
         None => Arc::new(NoStorage),
     };
@@ -123,28 +237,27 @@ pub(crate) fn bind_connection(
         config: spec.config.to_string(),
         grants: spec.grants.clone(),
         limits: spec.limits,
-        http_bytes_today: 0,
-        tenant_limits: stecker_model::TenantLimits::default(),
+        http_bytes_today,
+        tenant_limits: tenant_limits.clone(),
         instances: spec.instances,
         credentials: Arc::new(secrets::SpecCredentials::new(
-            store,
+            &supplies.store,
             tenant,
             &spec.name,
             &spec.credentials,
         )),
         storage,
-        observer: Arc::new(supply::ConnectionLog {
-            tenant: tenant.clone(),
-            connection: spec.name.clone(),
-        }),
+        observer: supplies.watch(tenant, PluginUse::Connection(spec.name.clone()), release),
     })
 }
 
 fn bind_transform(
+    supplies: &Supplies,
     release: &Release,
     tenant: &Name,
     flow: &Name,
     config: &Value,
+    tenant_limits: &TenantLimits,
 ) -> Result<Session, FlowError> {
     release
         .bind(Binding {
@@ -154,21 +267,25 @@ fn bind_transform(
             grants: Grants::default(),
             limits: Limits::default(),
             http_bytes_today: 0,
-            tenant_limits: stecker_model::TenantLimits::default(),
+            tenant_limits: tenant_limits.clone(),
             instances: stecker_model::Instances::Fresh,
             credentials: Arc::new(NoCredentials),
             storage: Arc::new(NoStorage),
-            observer: Arc::new(supply::ConnectionLog {
-                tenant: tenant.clone(),
-                connection: flow.clone(),
-            }),
+            observer: supplies.watch(tenant, PluginUse::Flow(flow.clone()), release),
         })
         .map_err(|error| FlowError::Load(error.to_string()))
 }
 
 /// Has a transform read its configuration, by giving it nothing to transform.
-pub(crate) async fn try_transform(release: &Release, tenant: &Name, config: &Value) -> Result<(), FlowError> {
-    bind_transform(release, tenant, tenant, config)?
+pub(crate) async fn try_transform(
+    supplies: &Supplies,
+    release: &Release,
+    tenant: &Name,
+    flow: &Name,
+    config: &Value,
+) -> Result<(), FlowError> {
+    let limits = supplies.tenant_limits(tenant).await?;
+    bind_transform(supplies, release, tenant, flow, config, &limits)?
         .apply(Vec::new())
         .await
         .result?;

@@ -1,41 +1,15 @@
-//! What the sandbox asks for from outside: storage and somebody to tell, filled from the store. Secrets have a file of their own.
+//! What the sandbox asks for from outside: storage, filled from the store. Secrets and the observer have files of their own.
 
 use async_trait::async_trait;
 use stecker_model::Name;
-use stecker_sandbox::{Condition, Denial, LogLevel, Observer, Storage, StorageError, StoredEntry};
-use stecker_store::{KvCondition, Store, StoreError};
-
-/// Passes what guests log, and what they are refused, on to the host's log, with the connection's name.
-pub(crate) struct ConnectionLog {
-    pub(crate) tenant: Name,
-    pub(crate) connection: Name,
-}
-
-impl Observer for ConnectionLog {
-    fn log(&self, level: LogLevel, message: &str, fields: &[(String, String)]) {
-        let Self { tenant, connection } = self;
-        match level {
-            LogLevel::Trace => tracing::trace!(target: "guest", %tenant, %connection, ?fields, "{message}"),
-            LogLevel::Debug => tracing::debug!(target: "guest", %tenant, %connection, ?fields, "{message}"),
-            LogLevel::Info => tracing::info!(target: "guest", %tenant, %connection, ?fields, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: "guest", %tenant, %connection, ?fields, "{message}"),
-            LogLevel::Error => tracing::error!(target: "guest", %tenant, %connection, ?fields, "{message}"),
-        }
-    }
-
-    fn denied(&self, denial: &Denial) {
-        let Self { tenant, connection } = self;
-        tracing::warn!(%tenant, %connection, rule = denial.rule, asked = denial.asked, grant = denial.smallest_grant, "denied");
-    }
-}
+use stecker_sandbox::{Condition, Quota, Storage, StorageError, StoredEntry};
+use stecker_store::{KvCondition, KvQuota, Store, StoreError};
 
 /// The key/value store of one connection.
 pub(crate) struct StoreStorage {
     pub(crate) store: Store,
     pub(crate) tenant: Name,
     pub(crate) connection: Name,
-    /// Keys and values together.
-    pub(crate) max_bytes: u64,
 }
 
 fn condition(condition: Condition) -> KvCondition {
@@ -50,6 +24,7 @@ fn storage_error(error: StoreError) -> StorageError {
     match error {
         StoreError::KvConflict { current } => StorageError::Conflict { current },
         StoreError::KvQuota { needed, max, .. } => StorageError::Quota { needed, max },
+        StoreError::KvKeys { needed, max } => StorageError::Keys { needed, max },
         other => StorageError::Unavailable {
             message: other.to_string(),
         },
@@ -70,7 +45,17 @@ impl Storage for StoreStorage {
         }))
     }
 
-    async fn put(&self, key: &str, value: Vec<u8>, when: Condition) -> Result<u64, StorageError> {
+    async fn put(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        when: Condition,
+        quota: Quota,
+    ) -> Result<u64, StorageError> {
+        let quota = KvQuota {
+            max_bytes: quota.max_bytes,
+            max_keys: quota.max_keys,
+        };
         self.store
             .kv_put(
                 &self.tenant,
@@ -78,7 +63,7 @@ impl Storage for StoreStorage {
                 key,
                 &value,
                 condition(when),
-                self.max_bytes,
+                quota,
             )
             .await
             .map_err(storage_error)

@@ -9,9 +9,14 @@ use stecker_model::{
 };
 use stecker_registry::{Role, manifest::CredentialKind};
 use stecker_sandbox::Release;
-use stecker_store::{Store, StoreError};
+use stecker_store::StoreError;
 
-use crate::{FlowError, releases::Releases, schedule, sessions};
+use crate::{
+    FlowError,
+    releases::Releases,
+    schedule,
+    sessions::{self, Supplies},
+};
 
 /// The part of a plugin's description that a setup is held against.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,7 +72,7 @@ impl Plugin {
 }
 
 struct Check<'a> {
-    store: &'a Store,
+    supplies: &'a Supplies,
     releases: &'a Releases,
     tenant: &'a Name,
     faults: Vec<Fault>,
@@ -78,13 +83,13 @@ struct Check<'a> {
 /// # Errors
 /// Only if the store fails.
 pub(crate) async fn setup(
-    store: &Store,
+    supplies: &Supplies,
     releases: &Releases,
     tenant: &Name,
     setup: &Setup,
 ) -> Result<Vec<Fault>, StoreError> {
     let mut check = Check {
-        store,
+        supplies,
         releases,
         tenant,
         faults: Vec::new(),
@@ -141,7 +146,10 @@ impl Check<'_> {
             );
         }
         self.config(&at("config"), &plugin.description, &spec.config);
-        if let Err(error) = sessions::bind_connection(self.store, &plugin.release, self.tenant, spec) {
+        let limits = self.supplies.tenant_limits(self.tenant).await?;
+        if let Err(error) =
+            sessions::bind_connection(self.supplies, &plugin.release, self.tenant, spec, &limits, 0)
+        {
             self.fault(at("grants"), error.to_string());
         }
         for credential in &plugin.description.credentials {
@@ -228,7 +236,8 @@ impl Check<'_> {
                 );
             }
             self.config(&format!("{place}.config"), &plugin.description, &step.config);
-            self.transform_starts(&place, &plugin.release, &step.config).await;
+            self.transform_starts(&place, &plugin.release, &spec.name, &step.config)
+                .await;
         }
         Ok(())
     }
@@ -245,7 +254,7 @@ impl Check<'_> {
             Some(None) => return Ok(()),
             Some(Some(plugin)) => plugin,
             None => {
-                let Some(row) = self.store.connection(self.tenant, source).await? else {
+                let Some(row) = self.supplies.store.connection(self.tenant, source).await? else {
                     return Ok(());
                 };
                 let Some(plugin) = self.plugin(at, row.spec.plugin.digest.as_ref()).await? else {
@@ -283,7 +292,12 @@ impl Check<'_> {
             Some(None) => return Ok(()),
             Some(Some(plugin)) => plugin,
             None => {
-                let Some(row) = self.store.connection(self.tenant, &end.connection).await? else {
+                let Some(row) = self
+                    .supplies
+                    .store
+                    .connection(self.tenant, &end.connection)
+                    .await?
+                else {
                     let reason = format!(
                         "there is no connection `{}`, neither in the setup nor applied before",
                         end.connection
@@ -390,8 +404,8 @@ impl Check<'_> {
 
     /// A transform whose configuration is well-formed may still be wrong (a program that does not parse). It is pure, so it can
     /// be tried right away, on nothing.
-    async fn transform_starts(&mut self, at: &str, release: &Release, config: &Value) {
-        let probe = sessions::try_transform(release, self.tenant, config).await;
+    async fn transform_starts(&mut self, at: &str, release: &Release, flow: &Name, config: &Value) {
+        let probe = sessions::try_transform(self.supplies, release, self.tenant, flow, config).await;
         if let Err(error) = probe {
             self.fault(format!("{at}.config"), error.to_string());
         }

@@ -46,12 +46,12 @@ pub(crate) async fn settle(
     request: RawRequest,
     now: i64,
 ) -> Result<Handled, FlowError> {
-    let bound = match sessions.connection(tenant, connection).await {
+    let bound = match sessions.connection_for_webhook(tenant, connection).await {
         Ok(bound) => bound,
         Err(FlowError::Store(error)) => return Err(error.into()),
         Err(error) => return Ok(kept_for_later(tenant, connection, &error)),
     };
-    let received = match bound.session.receive(request).await.result {
+    let received = match bound.receive(request).await.result {
         Ok(received) => received,
         Err(error) if error.code() == ErrorCode::Unsupported => {
             let reason = Reason {

@@ -3,6 +3,10 @@
 //!
 //! Times are milliseconds since 1970 (UTC).
 
+mod circuit;
+mod denial;
+mod tenant;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +16,10 @@ use crate::{
     Attributes, CallUsage, ConnectionSpec, Digest, FlowSpec, Name, Operation, Probe, RecordId, RecordState,
     SpecError,
 };
+
+pub use circuit::{Circuit, CircuitRequest, CircuitState, Crash, Waiting};
+pub use denial::{ClearDenials, Cleared, DenialFilter, DenialInfo, DenialList, DenialTotal, DenialsLeftOut};
+pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 
 /// A refusal or failure as problem+json (RFC 9457), with the next step in `hint`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
@@ -162,6 +170,9 @@ pub struct ConnectionInfo {
     pub release: ReleaseInfo,
     /// When it was applied last.
     pub updated_at: i64,
+    /// Whether its plugin is called, if it crashed lately or was stopped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub circuit: Option<Circuit>,
 }
 
 /// What `connection.check` found.
@@ -188,6 +199,8 @@ pub enum FlowHealth {
     Paused,
     /// Reading fails; see `last-error`.
     Failing,
+    /// One of its connections is not called at the moment; see `waiting`.
+    Waiting,
 }
 
 /// A flow, its account and its state.
@@ -221,6 +234,9 @@ pub struct FlowStatus {
     /// Why and since when it is paused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub paused: Option<Pause>,
+    /// Which connection is not called, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waiting: Option<Waiting>,
 }
 
 /// What went wrong at reading.

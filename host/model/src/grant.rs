@@ -169,6 +169,37 @@ fn is_range(text: &str) -> bool {
 pub struct StorageGrant {
     /// Bytes of keys and values together.
     pub max_bytes: u64,
+    /// Keys; 10,000 unless said otherwise.
+    #[serde(default = "StorageGrant::usual_keys")]
+    pub max_keys: u64,
+    /// Reads, writes, deletions and lists together in a second, as a token bucket that holds one second's worth; 200 unless said
+    /// otherwise. Counted by each node for itself.
+    #[serde(default = "StorageGrant::usual_rate")]
+    pub ops_per_second: u32,
+}
+
+impl StorageGrant {
+    /// Room for so many bytes, with the usual bounds of everything else.
+    #[must_use]
+    pub const fn of_bytes(max_bytes: u64) -> Self {
+        Self {
+            max_bytes,
+            max_keys: Self::usual_keys(),
+            ops_per_second: Self::usual_rate(),
+        }
+    }
+
+    /// How many keys there may be where nobody says.
+    #[must_use]
+    pub const fn usual_keys() -> u64 {
+        10_000
+    }
+
+    /// How many operations a second there may be where nobody says.
+    #[must_use]
+    pub const fn usual_rate() -> u32 {
+        200
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use duration::Period;
 pub use error::{ErrorCode, PluginError};
 pub use grant::{GrantFault, Grants, HttpGrant, StorageGrant};
 pub use name::{Digest, InvalidName, Name, RecordId};
-pub use plugin::{CallUsage, Probe, StreamInfo};
+pub use plugin::{CallUsage, PluginUse, Probe, StreamInfo};
 pub use record::{
     Attributes, Finding, LookupItem, Operation, Outcome, Page, RawRequest, ReadRequest, Received, Record,
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,

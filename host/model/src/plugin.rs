@@ -3,6 +3,55 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::Name;
+
+/// Where a plugin is used, and so on whose account its calls go.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PluginUse {
+    /// As the connector of this connection.
+    Connection(Name),
+    /// As a transform of this flow.
+    Flow(Name),
+}
+
+impl PluginUse {
+    /// `connection` or `flow`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Connection(_) => "connection",
+            Self::Flow(_) => "flow",
+        }
+    }
+
+    /// The name of the connection or the flow.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        match self {
+            Self::Connection(name) | Self::Flow(name) => name,
+        }
+    }
+
+    /// The use of a kind and a name, if there is such a kind.
+    #[must_use]
+    pub fn of(kind: &str, name: Name) -> Option<Self> {
+        match kind {
+            "connection" => Some(Self::Connection(name)),
+            "flow" => Some(Self::Flow(name)),
+            _ => None,
+        }
+    }
+
+    /// The connection and the flow, of which one is there.
+    #[must_use]
+    pub fn split(self) -> (Option<Name>, Option<Name>) {
+        match self {
+            Self::Connection(name) => (Some(name), None),
+            Self::Flow(name) => (None, Some(name)),
+        }
+    }
+}
+
 /// One thing that `connection.check` tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Grants;
+use crate::{Grants, SpecError};
 
 /// The ceiling over a tenant: set by whoever runs the host, not by the tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -20,6 +20,40 @@ pub struct TenantLimits {
     pub calls: u32,
 }
 
+impl TenantLimits {
+    /// Checks what can be checked without knowing the host.
+    ///
+    /// # Errors
+    /// Every value that is out of its bounds, with the bounds.
+    pub fn validate(&self) -> Result<(), Vec<SpecError>> {
+        let mut errors = Vec::new();
+        for (path, value, high) in [
+            ("memory-mib", self.memory_mib, 1_048_576),
+            ("calls", self.calls, 4_096),
+        ] {
+            if !(1..=high).contains(&value) {
+                let reason = format!("{value} is out of bounds; use 1 to {high}");
+                errors.push(SpecError::new(path, reason));
+            }
+        }
+        for (index, grant) in self.ceiling.iter().flat_map(|ceiling| &ceiling.http).enumerate() {
+            if grant.host.is_empty() {
+                errors.push(SpecError::new(
+                    format!("ceiling.http[{index}].host"),
+                    "is empty; name a host, or `*.` and a domain",
+                ));
+            }
+            for fault in grant.faults() {
+                errors.push(SpecError::new(
+                    format!("ceiling.http[{index}].{}", fault.field),
+                    fault.reason,
+                ));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
 impl Default for TenantLimits {
     fn default() -> Self {
         Self {
@@ -27,5 +61,32 @@ impl Default for TenantLimits {
             memory_mib: 1_024,
             calls: 16,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_named_with_its_place() {
+        let limits: TenantLimits = serde_json::from_value(serde_json::json!({
+            "memory-mib": 0,
+            "calls": 5_000,
+            "ceiling": { "http": [{ "host": "a.example" }, { "host": "", "methods": ["get"] }] },
+        }))
+        .unwrap();
+        let errors = limits.validate().unwrap_err();
+        let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "memory-mib",
+                "calls",
+                "ceiling.http[1].host",
+                "ceiling.http[1].methods"
+            ]
+        );
+        assert_eq!(TenantLimits::default().validate(), Ok(()));
     }
 }

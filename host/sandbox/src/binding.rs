@@ -83,6 +83,14 @@ pub enum StorageError {
         /// Bytes that are granted.
         max: u64,
     },
+    /// There are too many keys for another one; nothing was changed.
+    #[error("the write would take the storage to {needed} keys, and {max} are granted")]
+    Keys {
+        /// Keys, with the write.
+        needed: u64,
+        /// Keys that are granted.
+        max: u64,
+    },
     /// The storage cannot be reached or failed.
     #[error("the storage cannot be used right now: {message}")]
     Unavailable {
@@ -91,8 +99,17 @@ pub enum StorageError {
     },
 }
 
-/// The key/value store of one connection. One object is one namespace: keys need no prefix. Enforces the quota itself (the
-/// manifest's or the operator's `max-bytes`, whichever is less), in the same transaction as the write.
+/// How much a storage may hold: the least of what the manifest asks for, the operator grants and the tenant may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of keys and values together.
+    pub max_bytes: u64,
+    /// Keys.
+    pub max_keys: u64,
+}
+
+/// The key/value store of one connection. One object is one namespace: keys need no prefix. The sandbox says what the quota is; it is
+/// enforced here, in the same transaction as the write, because only that is exact where calls run side by side.
 #[async_trait]
 pub trait Storage: Send + Sync {
     /// The value of a key (1 to 512 bytes).
@@ -101,11 +118,17 @@ pub trait Storage: Send + Sync {
     /// [`StorageError::Unavailable`].
     async fn get(&self, key: &str) -> Result<Option<StoredEntry>, StorageError>;
 
-    /// Writes, and returns the new version. The value has at most 1 MiB.
+    /// Writes, and returns the new version. The value has at most 1 MiB. What makes the storage smaller is allowed even beyond the quota.
     ///
     /// # Errors
     /// [`StorageError`].
-    async fn put(&self, key: &str, value: Vec<u8>, condition: Condition) -> Result<u64, StorageError>;
+    async fn put(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        condition: Condition,
+        quota: Quota,
+    ) -> Result<u64, StorageError>;
 
     /// Removes; whether it was there.
     ///
@@ -344,7 +367,7 @@ impl Storage for NoStorage {
         Self::refuse()
     }
 
-    async fn put(&self, _: &str, _: Vec<u8>, _: Condition) -> Result<u64, StorageError> {
+    async fn put(&self, _: &str, _: Vec<u8>, _: Condition, _: Quota) -> Result<u64, StorageError> {
         Self::refuse()
     }
 

@@ -130,7 +130,11 @@ impl Bound {
         Ok(Self {
             scrubber,
             egress: Egress::new(manifest, &config, &binding, &release.inner().sandbox.network)?,
-            storage: crate::capability::storage::Access::of(manifest, &binding.grants),
+            storage: crate::capability::storage::Access::of(
+                manifest,
+                &binding.grants,
+                binding.tenant_limits.ceiling.as_ref(),
+            ),
             hmac_secrets: crate::capability::crypto::secrets_of(manifest),
             binding,
             memory_limit,

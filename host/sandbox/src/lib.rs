@@ -35,7 +35,7 @@ mod tenant;
 
 pub use binding::{
     Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, NoCredentials, NoStorage,
-    Observer, Secret, Storage, StorageError, StoredEntry, TokenLease, Tokens, TracingObserver,
+    Observer, Quota, Secret, Storage, StorageError, StoredEntry, TokenLease, Tokens, TracingObserver,
 };
 pub use call::Called;
 pub use compiler::{CompileBounds, Compiler, compile_as_child};

@@ -10,10 +10,12 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
-    Setup, StreamInfo,
+    Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan,
-        Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
+        DenialInfo, DenialList, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
+        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        TenantInfo,
     },
 };
 
@@ -199,6 +201,28 @@ impl Operations for HttpClient {
         self.get(&["connections"]).await
     }
 
+    async fn connection(&self, connection: &Name) -> Result<ConnectionInfo, Problem> {
+        self.get(&["connections", connection.as_str()]).await
+    }
+
+    async fn open_circuit(
+        &self,
+        connection: &Name,
+        request: &CircuitRequest,
+    ) -> Result<ConnectionInfo, Problem> {
+        self.post(&["connections", connection.as_str(), "open-circuit"], request)
+            .await
+    }
+
+    async fn close_circuit(
+        &self,
+        connection: &Name,
+        request: &CircuitRequest,
+    ) -> Result<ConnectionInfo, Problem> {
+        self.post(&["connections", connection.as_str(), "close-circuit"], request)
+            .await
+    }
+
     async fn check(&self, connection: &Name) -> Result<CheckReport, Problem> {
         self.act(&["connections", connection.as_str(), "check"]).await
     }
@@ -292,6 +316,31 @@ impl Operations for HttpClient {
 
     async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem> {
         self.post(&["keys", "rotate"], request).await
+    }
+
+    async fn denials(&self, filter: &DenialFilter) -> Result<DenialList, Problem> {
+        self.answer(self.request(Method::GET, &["denials"]).query(filter))
+            .await
+    }
+
+    async fn denial(&self, id: &str) -> Result<DenialInfo, Problem> {
+        self.get(&["denials", id]).await
+    }
+
+    async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem> {
+        self.post(&["denials", "clear"], clear).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantInfo>, Problem> {
+        self.get(&["tenants"]).await
+    }
+
+    async fn tenant_info(&self) -> Result<TenantInfo, Problem> {
+        self.get(&["tenant"]).await
+    }
+
+    async fn limit_tenant(&self, limits: &TenantLimits) -> Result<TenantInfo, Problem> {
+        self.post(&["tenant", "limits"], limits).await
     }
 
     async fn doctor(&self) -> Result<DoctorReport, Problem> {

@@ -4,10 +4,12 @@
 use async_trait::async_trait;
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
-    Setup, StreamInfo,
+    Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, FlowStatus, PauseRequest, Plan,
-        Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
+        DenialInfo, DenialList, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
+        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        TenantInfo,
     },
 };
 
@@ -28,6 +30,20 @@ pub trait Operations: Send + Sync {
 
     /// Connections by name.
     async fn connections(&self) -> Result<Vec<ConnectionInfo>, Problem>;
+    /// One connection.
+    async fn connection(&self, connection: &Name) -> Result<ConnectionInfo, Problem>;
+    /// Stops a connection: nothing of it is called until its circuit is closed.
+    async fn open_circuit(
+        &self,
+        connection: &Name,
+        request: &CircuitRequest,
+    ) -> Result<ConnectionInfo, Problem>;
+    /// Has a connection called again that crashed too often or was stopped.
+    async fn close_circuit(
+        &self,
+        connection: &Name,
+        request: &CircuitRequest,
+    ) -> Result<ConnectionInfo, Problem>;
     /// Tries a connection.
     async fn check(&self, connection: &Name) -> Result<CheckReport, Problem>;
     /// The streams of a connection.
@@ -83,6 +99,20 @@ pub trait Operations: Send + Sync {
     ) -> Result<SecretInfo, Problem>;
     /// Gives the tenant a new data key, and encrypts everything again under the current keys.
     async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem>;
+
+    /// What plugins were refused, folded by kind, the latest first.
+    async fn denials(&self, filter: &DenialFilter) -> Result<DenialList, Problem>;
+    /// One kind of refusals, by its id.
+    async fn denial(&self, id: &str) -> Result<DenialInfo, Problem>;
+    /// Forgets refusals.
+    async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem>;
+
+    /// Every tenant of the host, with what it may have and what it used today. For whoever runs the host.
+    async fn tenants(&self) -> Result<Vec<TenantInfo>, Problem>;
+    /// The tenant itself, with what each of its connections and flows used today.
+    async fn tenant_info(&self) -> Result<TenantInfo, Problem>;
+    /// Sets what the tenant may have in all; makes the tenant if it is not there. For whoever runs the host.
+    async fn limit_tenant(&self, limits: &TenantLimits) -> Result<TenantInfo, Problem>;
 
     /// Looks at the host itself: database, disk, sandbox, plugins, flows.
     async fn doctor(&self) -> Result<DoctorReport, Problem>;

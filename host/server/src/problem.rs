@@ -43,6 +43,10 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
                 .to_owned()
         }
         "secret" => "`stecker secret list` shows the secrets that there are".to_owned(),
+        "tenant" => "`stecker tenant list` shows the tenants that there are; `stecker apply` and `stecker tenant limit` make new ones".to_owned(),
+        "denial" => {
+            "`stecker denials list` shows what is kept; a kind of refusals goes when 200 newer ones of its connection came".to_owned()
+        }
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };
@@ -135,6 +139,15 @@ pub(crate) fn flow(error: FlowError) -> Problem {
             message,
             backtrace,
         } => call(code, message, backtrace),
+        FlowError::Circuit { ref connection, .. } => Problem::new(
+            503,
+            "circuit-open",
+            "The connection is not called",
+            error.to_string(),
+        )
+        .with_hint(format!(
+            "`stecker connection show {connection}` shows the last crash; `stecker connection close-circuit {connection}` has it called again"
+        )),
         FlowError::Busy { what, by } => conflict(
             format!("{what} is busy: {by}"),
             "wait until it is done and try again",

@@ -125,6 +125,14 @@ pub enum StoreError {
         /// Bytes granted.
         max: u64,
     },
+    /// A guest's storage has too many keys for another one.
+    #[error("the write needs {needed} keys in all, {max} are granted")]
+    KvKeys {
+        /// Keys that there would have been.
+        needed: u64,
+        /// Keys granted.
+        max: u64,
+    },
     /// A value that the store cannot hold.
     #[error("{what} cannot be stored: {reason}")]
     Unstorable {

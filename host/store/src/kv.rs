@@ -1,4 +1,4 @@
-//! Guests' key/value storage, a room for each connection, with a bound on its bytes.
+//! Guests' key/value storage, a room for each connection, with bounds on its bytes and its keys.
 
 use stecker_model::Name;
 
@@ -42,9 +42,19 @@ impl KvCondition {
     }
 }
 
+/// How much a room may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvQuota {
+    /// Bytes of keys and values together.
+    pub max_bytes: u64,
+    /// Keys.
+    pub max_keys: u64,
+}
+
 /// The room of a connection and one key in it, held until the transaction ends.
 struct Place {
     used: u64,
+    keys: u64,
     /// Bytes of the key and its value, and its version, if it is there.
     entry: Option<(u64, u64)>,
 }
@@ -52,14 +62,14 @@ struct Place {
 async fn hold(tx: &mut Tx, tenant: &Name, connection: &Name, key: &str) -> Result<Place, StoreError> {
     // Writing to the room's row keeps other writers of the room out, on Postgres too.
     let row = sqlx::query(
-        "INSERT INTO kv_usage (tenant, connection, bytes) VALUES ($1, $2, 0) \
-         ON CONFLICT (tenant, connection) DO UPDATE SET bytes = kv_usage.bytes RETURNING bytes",
+        "INSERT INTO kv_usage (tenant, connection, bytes, keys) VALUES ($1, $2, 0, 0) \
+         ON CONFLICT (tenant, connection) DO UPDATE SET bytes = kv_usage.bytes RETURNING bytes, keys",
     )
     .bind(tenant.as_str())
     .bind(connection.as_str())
     .fetch_one(&mut **tx)
     .await?;
-    let used = row.count("bytes")?;
+    let (used, keys) = (row.count("bytes")?, row.count("keys")?);
     let row = sqlx::query(
         "SELECT CAST(LENGTH(key) + LENGTH(value) AS BIGINT) AS bytes, version FROM kv \
          WHERE tenant = $1 AND connection = $2 AND key = $3",
@@ -72,12 +82,19 @@ async fn hold(tx: &mut Tx, tenant: &Name, connection: &Name, key: &str) -> Resul
     let entry = row
         .map(|row| Ok::<_, StoreError>((row.count("bytes")?, row.count("version")?)))
         .transpose()?;
-    Ok(Place { used, entry })
+    Ok(Place { used, keys, entry })
 }
 
-async fn set_used(tx: &mut Tx, tenant: &Name, connection: &Name, used: u64) -> Result<(), StoreError> {
-    sqlx::query("UPDATE kv_usage SET bytes = $1 WHERE tenant = $2 AND connection = $3")
+async fn set_used(
+    tx: &mut Tx,
+    tenant: &Name,
+    connection: &Name,
+    used: u64,
+    keys: u64,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE kv_usage SET bytes = $1, keys = $2 WHERE tenant = $3 AND connection = $4")
         .bind(to_i64(used))
+        .bind(to_i64(keys))
         .bind(tenant.as_str())
         .bind(connection.as_str())
         .execute(&mut **tx)
@@ -120,8 +137,8 @@ impl Store {
         .transpose()
     }
 
-    /// Writes a value; returns its version. `max_bytes` bounds the keys and values of the connection together; what makes the
-    /// room smaller is allowed even beyond it.
+    /// Writes a value; returns its version. The quota bounds the keys and values of the connection together, within the transaction of
+    /// the write; what makes the room no larger is allowed even beyond it.
     ///
     /// # Errors
     /// The condition does not hold, there is no room, or the database fails.
@@ -132,18 +149,25 @@ impl Store {
         key: &str,
         value: &[u8],
         condition: KvCondition,
-        max_bytes: u64,
+        quota: KvQuota,
     ) -> Result<u64, StoreError> {
         let mut tx = self.begin_tx().await?;
-        let Place { used, entry } = hold(&mut tx, tenant, connection, key).await?;
+        let Place { used, keys, entry } = hold(&mut tx, tenant, connection, key).await?;
         condition.check(entry.map(|(_, version)| version))?;
+        let keys = keys + u64::from(entry.is_none());
+        if entry.is_none() && keys > quota.max_keys {
+            return Err(StoreError::KvKeys {
+                needed: keys,
+                max: quota.max_keys,
+            });
+        }
         let (before, version) = entry.unwrap_or((0, 0));
         let needed = used.saturating_sub(before) + (key.len() + value.len()) as u64;
-        if needed > max_bytes && needed > used {
+        if needed > quota.max_bytes && needed > used {
             return Err(StoreError::KvQuota {
                 used,
                 needed,
-                max: max_bytes,
+                max: quota.max_bytes,
             });
         }
         sqlx::query(
@@ -157,7 +181,7 @@ impl Store {
         .bind(to_i64(version + 1))
         .execute(&mut *tx)
         .await?;
-        set_used(&mut tx, tenant, connection, needed).await?;
+        set_used(&mut tx, tenant, connection, needed, keys).await?;
         tx.commit().await?;
         Ok(version + 1)
     }
@@ -174,7 +198,7 @@ impl Store {
         condition: KvCondition,
     ) -> Result<bool, StoreError> {
         let mut tx = self.begin_tx().await?;
-        let Place { used, entry } = hold(&mut tx, tenant, connection, key).await?;
+        let Place { used, keys, entry } = hold(&mut tx, tenant, connection, key).await?;
         condition.check(entry.map(|(_, version)| version))?;
         let Some((bytes, _)) = entry else {
             return Ok(false);
@@ -185,7 +209,8 @@ impl Store {
             .bind(key.as_bytes())
             .execute(&mut *tx)
             .await?;
-        set_used(&mut tx, tenant, connection, used.saturating_sub(bytes)).await?;
+        let (used, keys) = (used.saturating_sub(bytes), keys.saturating_sub(1));
+        set_used(&mut tx, tenant, connection, used, keys).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -13,7 +13,9 @@
 mod accept;
 mod audit;
 mod begin;
+mod circuits;
 mod counters;
+mod denials;
 mod due;
 mod error;
 mod flows;
@@ -28,6 +30,7 @@ mod settle;
 mod specs;
 mod sql;
 mod tenants;
+mod usage;
 mod vault;
 mod webhooks;
 
@@ -40,16 +43,20 @@ use sqlx::AnyPool;
 
 pub use accept::{Committed, NewRecord};
 pub use audit::AuditEntry;
+pub use circuits::CircuitChange;
+pub use denials::{NewDenial, NewDenials};
 pub use due::DueRecord;
 pub use error::{BoxError, StoreError};
 pub use flows::FlowRow;
-pub use kv::{KvCondition, KvEntry};
+pub use kv::{KvCondition, KvEntry, KvQuota};
 pub use leases::Lease;
 pub use open::sqlite_url;
 pub use reading::{CommitPage, ReaderState};
 pub use releases::{NewRelease, ReleaseRow};
 pub use settle::{SettledState, Settlement};
 pub use specs::{Applied, Stored};
+pub use tenants::{Binder, TenantRow};
+pub use usage::{NewUsage, day_of};
 pub use vault::{
     InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys, Place, Rotated, Vault, VaultEntry, VaultError,
     VaultSecret, VaultTokens,

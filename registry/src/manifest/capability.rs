@@ -47,6 +47,12 @@ fn https_only() -> Vec<Scheme> {
 pub struct StorageCapability {
     /// Bytes of keys and values together, at least 1.
     pub max_bytes: u64,
+    /// Keys, at least 1; 10,000 unless said otherwise.
+    #[serde(default = "StorageGrant::usual_keys")]
+    pub max_keys: u64,
+    /// Operations a second, at least 1; 200 unless said otherwise.
+    #[serde(default = "StorageGrant::usual_rate")]
+    pub ops_per_second: u32,
 }
 
 /// The scheme of a URL.
@@ -115,6 +121,8 @@ impl Capabilities {
             http: Vec::new(),
             storage: self.storage.as_ref().map(|storage| StorageGrant {
                 max_bytes: storage.max_bytes,
+                max_keys: storage.max_keys,
+                ops_per_second: storage.ops_per_second,
             }),
         };
         for capability in &self.http {

@@ -77,16 +77,19 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
     for (i, capability) in manifest.capabilities.http.iter().enumerate() {
         check_http(&i.to_string(), capability)?;
     }
-    if manifest
-        .capabilities
-        .storage
-        .as_ref()
-        .is_some_and(|storage| storage.max_bytes == 0)
-    {
-        return Err(Fault::new(
-            &["capabilities", "storage", "max-bytes"],
-            "is 0, which is no storage; leave the table out or ask for at least 1",
-        ));
+    if let Some(storage) = &manifest.capabilities.storage {
+        for (field, value) in [
+            ("max-bytes", storage.max_bytes),
+            ("max-keys", storage.max_keys),
+            ("ops-per-second", storage.ops_per_second.into()),
+        ] {
+            if value == 0 {
+                return Err(Fault::new(
+                    &["capabilities", "storage", field],
+                    "is 0, which is no storage; leave the table out or ask for at least 1",
+                ));
+            }
+        }
     }
     for (name, credential) in &manifest.credentials {
         check_credential::check(name.as_str(), credential, &manifest.capabilities.http)?;

@@ -26,7 +26,7 @@ use stecker_model::{
 };
 use stecker_real_systems::{RealSystems, RunningReal, Webhook};
 use stecker_sandbox::{
-    Binding, Condition, CredentialError, Credentials, Sandbox, SandboxOptions, Secret, Session, Storage,
+    Binding, Condition, CredentialError, Credentials, Quota, Sandbox, SandboxOptions, Secret, Session, Storage,
     StorageError, StoredEntry, TracingObserver,
 };
 
@@ -442,7 +442,13 @@ impl Storage for InMemory {
         Ok(self.0.lock().unwrap().get(key).cloned())
     }
 
-    async fn put(&self, key: &str, value: Vec<u8>, _always: Condition) -> Result<u64, StorageError> {
+    async fn put(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        _always: Condition,
+        _endless: Quota,
+    ) -> Result<u64, StorageError> {
         let mut entries = self.0.lock().unwrap();
         let version = entries.get(key).map_or(1, |entry| entry.version + 1);
         entries.insert(key.to_owned(), StoredEntry { value, version });

@@ -216,6 +216,15 @@ impl Host {
     /// # Errors
     /// No answer, or not a good one.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let body = self.text(path).await?;
+        serde_json::from_str(&body).with_context(|| format!("GET {path} answered something else: {body}"))
+    }
+
+    /// GET of any path that needs the token, such as `/metrics`.
+    ///
+    /// # Errors
+    /// No answer, or not a good one.
+    pub async fn text(&self, path: &str) -> Result<String> {
         let answer = self
             .client
             .get(format!("{}{path}", self.url))
@@ -225,7 +234,7 @@ impl Host {
         let status = answer.status();
         let body = answer.text().await?;
         ensure!(status.is_success(), "GET {path}: {status}: {body}");
-        serde_json::from_str(&body).with_context(|| format!("GET {path} answered something else: {body}"))
+        Ok(body)
     }
 
     /// The status of every flow.

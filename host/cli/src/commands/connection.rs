@@ -1,10 +1,14 @@
 //! `stecker connection …`
 
+use std::io;
+
+use stecker_model::api::{Circuit, CircuitRequest, CircuitState, ConnectionInfo};
+
 use crate::{
     args::{Connection, Globals},
     commands::probes,
     failure::{Failure, Result},
-    output::{Output, bad, dim, good, time},
+    output::{Output, Page, bad, dim, good, time, warn},
     progress::Progress,
     target::Target,
 };
@@ -37,11 +41,24 @@ async fn answer(target: &Target, output: Output, command: Connection) -> Result<
                             .cloned()
                             .collect::<Vec<_>>()
                             .join(" "),
+                        state(connection),
                         time(connection.updated_at),
                     ]
                 });
-                page.table(&["NAME", "PLUGIN", "ROLES", "APPLIED"], &rows.collect::<Vec<_>>());
+                page.table(
+                    &["NAME", "PLUGIN", "ROLES", "CIRCUIT", "APPLIED"],
+                    &rows.collect::<Vec<_>>(),
+                );
             })?;
+        }
+        Connection::Show { name } => shown(output, &operations.connection(&name).await?)?,
+        Connection::OpenCircuit { name, reason } => {
+            let request = CircuitRequest { reason };
+            shown(output, &operations.open_circuit(&name, &request).await?)?;
+        }
+        Connection::CloseCircuit { name, reason } => {
+            let request = CircuitRequest { reason };
+            shown(output, &operations.close_circuit(&name, &request).await?)?;
         }
         Connection::Check { name } => {
             let progress = Progress::new(output, &format!("trying {name}"));
@@ -56,8 +73,9 @@ async fn answer(target: &Target, output: Output, command: Connection) -> Result<
                 };
                 let usage = &report.usage;
                 let cost = format!(
-                    "{} ms, {} requests, {} KiB of memory",
+                    "{} ms, {} ms of them busy, {} requests, {} KiB of memory",
                     usage.wall_us / 1_000,
+                    usage.cpu_us / 1_000,
                     usage.http_requests,
                     usage.peak_memory / 1_024
                 );
@@ -89,4 +107,69 @@ async fn answer(target: &Target, output: Output, command: Connection) -> Result<
         }
     }
     Ok(())
+}
+
+fn state(connection: &ConnectionInfo) -> String {
+    let state = connection
+        .circuit
+        .as_ref()
+        .map_or(CircuitState::Closed, |circuit| circuit.state);
+    match state {
+        CircuitState::Closed => state.as_str().to_owned(),
+        CircuitState::BackingOff | CircuitState::Probing => warn(state.as_str()),
+        CircuitState::Open => bad(state.as_str()),
+    }
+}
+
+fn shown(output: Output, connection: &ConnectionInfo) -> io::Result<()> {
+    output.answer(connection, |page| show(page, connection))
+}
+
+fn show(page: &mut Page, connection: &ConnectionInfo) {
+    let (spec, release) = (&connection.spec, &connection.release);
+    page.field("connection", spec.name.as_str());
+    page.field(
+        "plugin",
+        format!(
+            "{}@{} {}",
+            release.name,
+            release.version,
+            dim(release.digest.short())
+        ),
+    );
+    page.field("roles", release.roles.join(" "));
+    page.field("applied", time(connection.updated_at));
+    page.field("circuit", state(connection));
+    if let Some(circuit) = &connection.circuit {
+        show_circuit(page, circuit);
+    }
+}
+
+fn show_circuit(page: &mut Page, circuit: &Circuit) {
+    page.field("  since", time(circuit.since));
+    page.field("  because", &circuit.reason);
+    page.field("  stopped by", circuit.opened_by.clone().unwrap_or_default());
+    match (circuit.state, circuit.until) {
+        (CircuitState::Open, None) => page.field(
+            "  until",
+            "a person closes it: `stecker connection close-circuit`",
+        ),
+        (CircuitState::Open | CircuitState::BackingOff, Some(until)) => {
+            page.field("  tried again", time(until));
+        }
+        _ => {}
+    }
+    for (function, crashes) in &circuit.crashes {
+        page.field("  crashes", format!("{} of `{function}` in a row", crashes.len()));
+    }
+    if let Some(crash) = &circuit.last_crash {
+        page.field(
+            "last crash",
+            format!("`{}` of {} at {}", crash.function, crash.plugin, time(crash.at)),
+        );
+        page.line(format!("  {}", crash.message));
+        for frame in &crash.backtrace {
+            page.line(dim(&format!("  in {frame}")));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stecker_model::{
     Name, OnQuarantine, Period, RecordState,
-    api::{FlowHealth, FlowStatus, PauseRequest, Problem},
+    api::{FlowHealth, FlowStatus, PauseRequest, Problem, Waiting},
 };
 use stecker_server::{HttpClient, Operations as _};
 
@@ -80,9 +80,10 @@ async fn run(
     drop(progress);
     let after = after?;
     output.answer(&after, |page| show(page, &after))?;
-    match &after.last_error {
-        Some(error) => Err(unreadable(name, &after, &error.message).into()),
-        None => Ok(()),
+    match (&after.waiting, &after.last_error) {
+        (Some(waiting), _) => Err(unfinished(name, &waits(waiting)).into()),
+        (None, Some(error)) => Err(unreadable(name, &after, &error.message).into()),
+        (None, None) => Ok(()),
     }
 }
 
@@ -165,10 +166,25 @@ fn stuck(name: &Name, before: &FlowStatus, now: &FlowStatus, failures: u32) -> O
             &format!("it was paused meanwhile ({})", pause.reason),
         ));
     }
+    if let Some(waiting) = &now.waiting {
+        return Some(unfinished(name, &waits(waiting)));
+    }
     let error = now.last_error.as_ref()?;
     let passes = stecker_model::ErrorCode::parse(&error.code).passes_by_itself();
     let is_new = before.last_error.as_ref() != Some(error);
     (is_new && (!passes || failures >= FAILURES)).then(|| unreadable(name, now, &error.message))
+}
+
+fn waits(waiting: &Waiting) -> String {
+    let circuit = &waiting.circuit;
+    format!(
+        "the circuit of the connection {} is {} since {}, because {}; `stecker connection show {}` tells more",
+        waiting.connection,
+        circuit.state.as_str(),
+        time(circuit.since),
+        circuit.reason,
+        waiting.connection
+    )
 }
 
 fn unreadable(name: &Name, status: &FlowStatus, why: &str) -> Problem {
@@ -222,6 +238,7 @@ fn health(status: &FlowStatus) -> String {
         FlowHealth::Running => good("running"),
         FlowHealth::Paused => warn("paused"),
         FlowHealth::Failing => bad("failing"),
+        FlowHealth::Waiting => bad("waiting"),
     }
 }
 
@@ -270,6 +287,9 @@ fn show(page: &mut Page, status: &FlowStatus) {
     page.field("health", health(status));
     if let Some(pause) = &status.paused {
         page.field("paused", format!("{} since {}", pause.reason, time(pause.since)));
+    }
+    if let Some(waiting) = &status.waiting {
+        page.field("waiting", waits(waiting));
     }
     if let Some(error) = &status.last_error {
         page.field(

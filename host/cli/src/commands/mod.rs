@@ -1,6 +1,7 @@
 //! One file per group of commands: take the words, call the operation, show what it says.
 
 mod connection;
+mod denials;
 mod doctor;
 mod flow;
 mod plugin;
@@ -11,8 +12,10 @@ mod schema;
 mod secret;
 mod serve;
 mod setup;
+mod tenant;
 
 pub(crate) use connection::connection;
+pub(crate) use denials::denials;
 pub(crate) use doctor::doctor;
 pub(crate) use flow::flow;
 pub(crate) use plugin::plugin;
@@ -23,6 +26,7 @@ pub(crate) use schema::{completion, schema};
 pub(crate) use secret::secret;
 pub(crate) use serve::serve;
 pub(crate) use setup::apply;
+pub(crate) use tenant::tenant;
 
 use stecker_model::{Probe, api::Reason};
 

@@ -349,7 +349,13 @@ impl Storage for Broken {
             }),
         }
     }
-    async fn put(&self, _: &str, _: Vec<u8>, _: Condition) -> Result<u64, StorageError> {
+    async fn put(
+        &self,
+        _: &str,
+        _: Vec<u8>,
+        _: Condition,
+        _: stecker_sandbox::Quota,
+    ) -> Result<u64, StorageError> {
         unreachable!()
     }
     async fn delete(&self, _: &str, _: Condition) -> Result<bool, StorageError> {

@@ -119,7 +119,7 @@ pub(crate) fn storing(storage: impl Storage + 'static) -> Binding {
     Binding {
         storage: Arc::new(storage),
         grants: Grants {
-            storage: Some(stecker_model::StorageGrant { max_bytes: 1_000 }),
+            storage: Some(stecker_model::StorageGrant::of_bytes(1_000)),
             ..Grants::default()
         },
         ..binding()

@@ -146,3 +146,26 @@ impl FromRequestParts<AppState> for Ops {
         ))
     }
 }
+
+/// The operations, for the installation's own operator: a tenant cannot raise its own limits or look at others.
+pub(crate) struct HostOps(pub(crate) Service);
+
+impl FromRequestParts<AppState> for HostOps {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiProblem> {
+        let Ops(service) = Ops::from_request_parts(parts, state).await?;
+        let principal = parts.extensions.get::<Principal>();
+        if principal.is_some_and(|principal| principal.role == Role::Installation) {
+            return Ok(Self(service));
+        }
+        Err(Problem::new(
+            403,
+            "forbidden",
+            "Not allowed",
+            "this is for whoever runs the host, not for a tenant",
+        )
+        .with_hint("ask whoever holds the token of the host's data folder")
+        .into())
+    }
+}

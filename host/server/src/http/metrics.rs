@@ -118,6 +118,17 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiP
         {
             ledger.add(tenant.as_str(), &status);
         }
+        for (connection, circuit) in state
+            .service
+            .engine()
+            .circuits(&tenant)
+            .await
+            .map_err(problem::flow)?
+        {
+            ledger.add_circuit(tenant.as_str(), connection.as_str(), &circuit);
+        }
+        let totals = store.denial_totals(&tenant).await;
+        ledger.add_denials(tenant.as_str(), &totals.map_err(|error| problem::store(&error))?);
     }
     let mut families = state.metrics.registry.gather();
     families.extend(ledger.registry.gather());
@@ -134,6 +145,8 @@ struct Ledger {
     records: IntGaugeVec,
     counters: [IntCounterVec; 5],
     failing: IntGaugeVec,
+    denials: IntCounterVec,
+    circuits: IntGaugeVec,
 }
 
 impl Ledger {
@@ -144,11 +157,12 @@ impl Ledger {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let counter = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
-            let counter = IntCounterVec::new(Opts::new(name, help), &["tenant", "flow"])?;
+        let counted = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counter.clone()))?;
             Ok(counter)
         };
+        let counter = |name: &str, help: &str| counted(name, help, &["tenant", "flow"]);
         let build = gauge(
             "stecker_build_info",
             "Always 1; the version is the label.",
@@ -165,6 +179,16 @@ impl Ledger {
                 "stecker_flow_failing",
                 "1 while the flow's source cannot be read.",
                 &["tenant", "flow"],
+            )?,
+            denials: counted(
+                "stecker_denials_total",
+                "Uses of a capability that were refused, by the rule and by who said no.",
+                &["tenant", "rule", "layer"],
+            )?,
+            circuits: gauge(
+                "stecker_connection_circuit_open",
+                "1 while the connection is not called, because it crashed too often or was stopped; nothing while all is well.",
+                &["tenant", "connection"],
             )?,
             counters: [
                 counter("stecker_records_read_total", "Records accepted from sources.")?,
@@ -187,6 +211,21 @@ impl Ledger {
             ],
             registry,
         })
+    }
+
+    fn add_circuit(&self, tenant: &str, connection: &str, circuit: &stecker_model::api::Circuit) {
+        use stecker_model::api::CircuitState::{Open, Probing};
+        self.circuits
+            .with_label_values(&[tenant, connection])
+            .set(i64::from(matches!(circuit.state, Open | Probing)));
+    }
+
+    fn add_denials(&self, tenant: &str, totals: &[stecker_model::api::DenialTotal]) {
+        for total in totals {
+            self.denials
+                .with_label_values(&[tenant, &total.rule, &total.layer])
+                .inc_by(total.count);
+        }
     }
 
     fn add(&self, tenant: &str, status: &stecker_model::api::FlowStatus) {

@@ -154,6 +154,21 @@ async fn flows(service: &Service) -> Vec<Probe> {
     let probe = |status: &stecker_model::api::FlowStatus| {
         let name = format!("flow {}", status.spec.name);
         let count = |state| status.counts.get(&state).copied().unwrap_or_default();
+        if let Some(waiting) = &status.waiting {
+            let connection = &waiting.connection;
+            let hint = format!(
+                "`stecker connection show {connection}` shows the last crash; `stecker connection close-circuit {connection}` has it called again"
+            );
+            return bad(
+                name,
+                format!(
+                    "waits, because the circuit of the connection {connection} is {}: {}",
+                    waiting.circuit.state.as_str(),
+                    waiting.circuit.reason
+                ),
+                hint,
+            );
+        }
         if let (FlowHealth::Failing, Some(error)) = (status.health, &status.last_error) {
             let hint = format!(
                 "`stecker connection check {}` tries the source",

@@ -2,9 +2,12 @@
 //!
 //! Bounds of what is asked are checked here and not in the HTTP face, because the command line comes here too, without HTTP.
 
+mod connections;
+mod denials;
 mod doctor;
 mod plan;
 mod secrets;
+mod tenants;
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +15,12 @@ use async_trait::async_trait;
 use stecker_flow::{Engine, now_ms};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, PluginRef, RecordId, RotateKeys, RotatedKeys, SecretInfo,
-    SetSecret, Setup, StreamInfo,
+    SetSecret, Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CheckReport, ConnectionInfo, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan,
-        Problem, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
+        DenialInfo, DenialList, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan, Problem,
+        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
+        TenantInfo,
     },
 };
 use stecker_store::{Store, StoreError};
@@ -263,27 +268,27 @@ impl Operations for Service {
     }
 
     async fn connections(&self) -> Result<Vec<ConnectionInfo>, Problem> {
-        let mut infos = Vec::new();
-        for stored in self.store.connections(&self.tenant).await.map_err(failed)? {
-            let lost =
-                |what: String| problem::internal(format!("the connection `{}` has {what}", stored.spec.name));
-            let digest = stored
-                .spec
-                .plugin
-                .digest
-                .clone()
-                .ok_or_else(|| lost("no release".to_owned()))?;
-            let release = self.store.release(&self.tenant, &digest).await.map_err(failed)?;
-            let release = release
-                .ok_or_else(|| lost(format!("the release {digest}, which is gone")))?
-                .info;
-            infos.push(ConnectionInfo {
-                spec: stored.spec,
-                release,
-                updated_at: stored.updated_at,
-            });
-        }
-        Ok(infos)
+        connections::list(self).await
+    }
+
+    async fn connection(&self, connection: &Name) -> Result<ConnectionInfo, Problem> {
+        connections::show(self, connection).await
+    }
+
+    async fn open_circuit(
+        &self,
+        connection: &Name,
+        request: &CircuitRequest,
+    ) -> Result<ConnectionInfo, Problem> {
+        connections::switch(self, connection, true, &request.reason).await
+    }
+
+    async fn close_circuit(
+        &self,
+        connection: &Name,
+        request: &CircuitRequest,
+    ) -> Result<ConnectionInfo, Problem> {
+        connections::switch(self, connection, false, &request.reason).await
     }
 
     async fn check(&self, connection: &Name) -> Result<CheckReport, Problem> {
@@ -443,6 +448,30 @@ impl Operations for Service {
 
     async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem> {
         secrets::rotate(self, *request).await
+    }
+
+    async fn denials(&self, filter: &DenialFilter) -> Result<DenialList, Problem> {
+        denials::denials(self, filter).await
+    }
+
+    async fn denial(&self, id: &str) -> Result<DenialInfo, Problem> {
+        denials::denial(self, id).await
+    }
+
+    async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem> {
+        denials::clear_denials(self, clear).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantInfo>, Problem> {
+        tenants::list(self).await
+    }
+
+    async fn tenant_info(&self) -> Result<TenantInfo, Problem> {
+        tenants::show(self).await
+    }
+
+    async fn limit_tenant(&self, limits: &TenantLimits) -> Result<TenantInfo, Problem> {
+        tenants::limit(self, limits).await
     }
 
     async fn doctor(&self) -> Result<DoctorReport, Problem> {

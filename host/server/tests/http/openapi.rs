@@ -8,10 +8,13 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 24] = [
+const OPERATIONS: [&str; 33] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "get /api/v1/connections",
+    "get /api/v1/connections/{name}",
     "get /api/v1/connections/{name}/streams",
+    "get /api/v1/denials",
+    "get /api/v1/denials/{id}",
     "get /api/v1/doctor",
     "get /api/v1/flows",
     "get /api/v1/flows/{name}",
@@ -20,8 +23,13 @@ const OPERATIONS: [&str; 24] = [
     "get /api/v1/records/{flow}/{seq}",
     "get /api/v1/releases",
     "get /api/v1/secrets",
+    "get /api/v1/tenant",
+    "get /api/v1/tenants",
     "post /api/v1/apply",
     "post /api/v1/connections/{name}/check",
+    "post /api/v1/connections/{name}/close-circuit",
+    "post /api/v1/connections/{name}/open-circuit",
+    "post /api/v1/denials/clear",
     "post /api/v1/flows/{name}/pause",
     "post /api/v1/flows/{name}/resume",
     "post /api/v1/flows/{name}/run",
@@ -32,6 +40,7 @@ const OPERATIONS: [&str; 24] = [
     "post /api/v1/releases",
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",
+    "post /api/v1/tenant/limits",
     "put /api/v1/secrets/{connection}/{credential}",
 ];
 
@@ -115,6 +124,7 @@ async fn every_operation_is_described_and_every_description_has_its_operation_be
         let path = path
             .replace("{name}", "a")
             .replace("{flow}", "a")
+            .replace("{id}", "a")
             .replace("{seq}", "1");
         let response = running.anonymous(method.clone(), &path).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");

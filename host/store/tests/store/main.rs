@@ -10,11 +10,13 @@
 mod applying;
 mod contending;
 mod delivering;
+mod denials;
 mod guests;
 mod opening;
 mod quarantine;
 mod random;
 mod reading;
+mod tenants;
 mod vault;
 mod webhooks;
 mod world;

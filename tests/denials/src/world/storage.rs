@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use stecker_model::Name;
-use stecker_sandbox::{Condition, Storage, StorageError, StoredEntry};
+use stecker_sandbox::{Condition, Quota, Storage, StorageError, StoredEntry};
 
 type Space = BTreeMap<String, StoredEntry>;
 
@@ -78,15 +78,26 @@ impl Storage for Namespace {
         Ok(self.storage.with(&self.of, |space| space.get(key).cloned()))
     }
 
-    async fn put(&self, key: &str, value: Vec<u8>, condition: Condition) -> Result<u64, StorageError> {
+    async fn put(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        condition: Condition,
+        quota: Quota,
+    ) -> Result<u64, StorageError> {
         self.storage.with(&self.of, |space| {
             meets(space.get(key), condition)?;
             let others = space.iter().filter(|(other, _)| *other != key);
             let needed = others.map(|(key, entry)| size(key, &entry.value)).sum::<u64>() + size(key, &value);
-            if needed > self.max_bytes {
-                return Err(StorageError::Quota {
-                    needed,
-                    max: self.max_bytes,
+            let max = quota.max_bytes.min(self.max_bytes);
+            if needed > max {
+                return Err(StorageError::Quota { needed, max });
+            }
+            let keys = u64::try_from(space.len()).unwrap_or(u64::MAX);
+            if !space.contains_key(key) && keys >= quota.max_keys {
+                return Err(StorageError::Keys {
+                    needed: keys.saturating_add(1),
+                    max: quota.max_keys,
                 });
             }
             let version = space.get(key).map_or(1, |entry| entry.version + 1);

@@ -2,12 +2,14 @@
 //! the OpenAPI document is made from these very functions.
 
 mod connections;
+mod denials;
 mod flows;
 mod host;
 mod records;
 mod releases;
 mod secrets;
 mod setups;
+mod tenants;
 
 use std::time::Duration;
 
@@ -27,7 +29,9 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
     let quick = OpenApiRouter::new()
         .merge(setups::routes())
         .merge(flows::routes())
-        .merge(records::routes());
+        .merge(records::routes())
+        .merge(denials::routes())
+        .merge(tenants::routes());
     let patient = OpenApiRouter::new()
         .merge(releases::routes())
         .merge(connections::routes())

@@ -1,0 +1,153 @@
+//! Calls of plugins, as the rest of this crate makes them: each is booked, repeated at once where a crash is worth it and repeating is safe,
+//! and counted by the circuit of its connection.
+
+use std::sync::Arc;
+
+use stecker_model::{
+    Digest, Finding, LookupItem, Name, Outcome, Page, PluginUse, Probe, RawRequest, ReadRequest, Received,
+    Record, StreamInfo, Transformed, WriteItem, api::Circuit,
+};
+use stecker_sandbox::{CallError, Called, Session};
+
+use crate::{
+    books::Books,
+    circuit::{is_crash, is_worth_repeating, matters},
+    clock::Clock,
+    guard::Guard,
+};
+
+/// A session, the release behind it, and where its calls are booked.
+#[derive(Clone)]
+pub(crate) struct Bound {
+    pub(crate) session: Session,
+    pub(crate) release: Digest,
+    pub(crate) account: Arc<Account>,
+    /// Transforms have none.
+    pub(crate) guard: Option<Guarded>,
+}
+
+/// A connection's circuit as it was when the call was let through, and who changes it.
+#[derive(Clone)]
+pub(crate) struct Guarded {
+    pub(crate) circuit: Circuit,
+    pub(crate) guard: Arc<Guard>,
+}
+
+/// On whose account calls go.
+pub(crate) struct Account {
+    pub(crate) tenant: Name,
+    pub(crate) used_by: PluginUse,
+    pub(crate) books: Arc<Books>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Bound {
+    pub(crate) async fn check(&self) -> Called<Vec<Probe>> {
+        self.repeatable("check", None, || self.session.check()).await
+    }
+
+    pub(crate) async fn discover(&self) -> Called<Vec<StreamInfo>> {
+        self.repeatable("discover", None, || self.session.discover())
+            .await
+    }
+
+    pub(crate) async fn read(&self, request: ReadRequest) -> Called<Page> {
+        self.repeatable("read", None, || self.session.read(request.clone()))
+            .await
+    }
+
+    pub(crate) async fn acknowledge(&self, stream: &str, cursor: &str) -> Called<()> {
+        let called = self.session.acknowledge(stream, cursor).await;
+        self.once("acknowledge", None, called).await
+    }
+
+    /// `record` is the one that the batch is about, if it is about one. Never repeated by itself: what a call that crashed had sent is not
+    /// known.
+    pub(crate) async fn write(
+        &self,
+        stream: &str,
+        batch: Vec<WriteItem>,
+        record: Option<&str>,
+    ) -> Called<Vec<Outcome>> {
+        let called = self.session.write(stream, batch).await;
+        self.once("write", record, called).await
+    }
+
+    /// `record` as in [`Bound::write`].
+    pub(crate) async fn lookup(
+        &self,
+        stream: &str,
+        items: Vec<LookupItem>,
+        record: Option<&str>,
+    ) -> Called<Vec<Finding>> {
+        self.repeatable("lookup", record, || self.session.lookup(stream, items.clone()))
+            .await
+    }
+
+    /// Does not count for the circuit if it crashes: whoever can reach the host can send something that crashes it.
+    pub(crate) async fn receive(&self, request: RawRequest) -> Called<Received> {
+        self.booked("receive", self.session.receive(request).await)
+    }
+
+    pub(crate) async fn apply(&self, batch: Vec<Record>) -> Called<Vec<Transformed>> {
+        self.repeatable("apply", None, || self.session.apply(batch.clone()))
+            .await
+    }
+
+    fn booked<T>(&self, function: &'static str, called: Called<T>) -> Called<T> {
+        let Account {
+            tenant,
+            used_by,
+            books,
+            clock,
+        } = &*self.account;
+        let usage = &called.usage;
+        books.book(tenant, used_by, usage, clock.now_ms());
+        tracing::debug!(
+            %tenant, kind = used_by.kind(), name = %used_by.name(), function, ok = called.result.is_ok(), wall_us = usage.wall_us,
+            cpu_us = usage.cpu_us, epoch_ticks = usage.epoch_ticks, peak_memory = usage.peak_memory,
+            http_requests = usage.http_requests, http_bytes_in = usage.http_bytes_in, "called"
+        );
+        called
+    }
+
+    async fn once<T>(&self, function: &'static str, record: Option<&str>, called: Called<T>) -> Called<T> {
+        let called = self.booked(function, called);
+        self.note(function, record, called.result.as_ref().err()).await;
+        called
+    }
+
+    /// A call that changes nothing: after a crash it is made once more, in a fresh instance, before anybody hears of it.
+    async fn repeatable<T, F: Future<Output = Called<T>>>(
+        &self,
+        function: &'static str,
+        record: Option<&str>,
+        call: impl Fn() -> F,
+    ) -> Called<T> {
+        let first = self.booked(function, call().await);
+        let called = match &first.result {
+            Err(error) if is_worth_repeating(error) => {
+                let (tenant, name) = (&self.account.tenant, self.account.used_by.name());
+                tracing::warn!(%tenant, %name, function, %error, "crashed; tried once more");
+                let mut again = self.booked(function, call().await);
+                again.usage.add(&first.usage);
+                again
+            }
+            _ => first,
+        };
+        self.note(function, record, called.result.as_ref().err()).await;
+        called
+    }
+
+    async fn note(&self, function: &'static str, record: Option<&str>, error: Option<&CallError>) {
+        let Some(Guarded { circuit, guard }) = &self.guard else {
+            return;
+        };
+        match error {
+            Some(error) if is_crash(error) => guard.crashed(function, record, error).await,
+            None | Some(CallError::Plugin(_)) if matters(circuit, function) => guard.worked(function).await,
+            // It went well as ever, or it was not called.
+            _ => {}
+        }
+    }
+}
