@@ -12,7 +12,7 @@ use stecker_model::{
     Transformed,
 };
 use stecker_sandbox::{
-    Binding, Condition, NoCredentials, NoStorage, Release, Sandbox, SandboxOptions, Session, Storage,
+    Binding, Condition, NoCredentials, NoStorage, Quota, Release, Sandbox, SandboxOptions, Session, Storage,
     StorageError, StoredEntry, TracingObserver,
 };
 use tokio::sync::Semaphore;
@@ -69,7 +69,11 @@ impl Stecker {
         Ok(self.release.bind(Binding {
             grants: Grants {
                 http: Vec::new(),
-                storage: Some(StorageGrant { max_bytes: 1 << 20 }),
+                storage: Some(StorageGrant {
+                    max_bytes: 1 << 20,
+                    max_keys: 1,
+                    ops_per_second: u32::MAX,
+                }),
             },
             storage: Arc::clone(gate) as _,
             ..binding
@@ -153,8 +157,8 @@ impl Storage for Gate {
             })
     }
 
-    async fn put(&self, _: &str, _: Vec<u8>, _: Condition) -> Result<u64, StorageError> {
-        NoStorage.put("", Vec::new(), Condition::Always).await
+    async fn put(&self, _: &str, _: Vec<u8>, _: Condition, quota: Quota) -> Result<u64, StorageError> {
+        NoStorage.put("", Vec::new(), Condition::Always, quota).await
     }
 
     async fn delete(&self, _: &str, _: Condition) -> Result<bool, StorageError> {
