@@ -3,15 +3,11 @@
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
-use semver::Version;
-use stecker_test_guests::in_version;
 
 /// What a generator makes.
 pub(crate) enum Bomb {
     /// Core WebAssembly text without the `(module …)`, to become a transform.
     Module(String),
-    /// A component, to get the manifest.
-    Component(Vec<u8>),
     /// A file as it is.
     File(Vec<u8>),
 }
@@ -20,18 +16,20 @@ const HONEST: &str =
     "(func (export \"stecker:plugin/transform@VERSION#apply\") (param i32 i32 i32 i32) (result i32)
     (call $dropping (i32.const 1042) (i32.const 5)))";
 
-pub(crate) fn make(name: &str, version: &Version) -> Result<Bomb> {
+pub(crate) fn make(name: &str) -> Result<Bomb> {
     Ok(match name {
         "huge-function" => Bomb::Module(format!("{} {HONEST}", huge_function(400_000))),
-        "many-functions" => Bomb::Module(format!("{} {HONEST}", many_functions(1_500_000))),
+        "slow-function" => Bomb::Module(format!("{} {HONEST}", slow_function(400, 8_000))),
+        "many-functions" => Bomb::Module(format!("{} {HONEST}", many_functions(300_000))),
         "many-locals" => Bomb::Module(format!("{} {HONEST}", many_locals())),
-        "nested-blocks" => Bomb::Module(format!("{} {HONEST}", nested_blocks(40_000))),
-        "many-data-segments" => Bomb::Module(format!("{} {HONEST}", many_segments(200_000))),
+        "nested-blocks" => Bomb::Module(format!("{} {HONEST}", nested_blocks(15_000))),
+        "many-data-segments" => Bomb::Module(format!("{} {HONEST}", many_segments(90_000))),
         "huge-table" => Bomb::Module(format!("(table $large 10000000 funcref) {HONEST}")),
+        "huge-memory" => Bomb::Module(format!("(memory $large 49152) {HONEST}")),
         "many-memories" => Bomb::Module(format!("{} {HONEST}", "(memory 1) ".repeat(99))),
         "many-tables" => Bomb::Module(format!("{} {HONEST}", "(table 1 funcref) ".repeat(99))),
         "nested-components" => Bomb::File(nested_components(200)),
-        "many-instances" => Bomb::Component(wat::parse_str(many_instances(2_000, version))?),
+        "many-instances" => Bomb::File(wat::parse_str(many_instances(2_000))?),
         "huge-file" => Bomb::File(vec![0; 65 << 20]),
         "random-file" => Bomb::File(noise(1 << 20)),
         other => bail!("there is no generator `{other}`"),
@@ -50,6 +48,29 @@ fn huge_function(steps: usize) -> String {
         .ok();
     }
     code.push_str("(local.get $a))");
+    code
+}
+
+/// A small function that every cap lets through: each of its locals lives through each of its loops, so what a register allocator has to think
+/// about is their product.
+fn slow_function(locals: usize, loops: usize) -> String {
+    let mut code = format!(
+        "(func (param $again i32) (result i64) (local {})\n",
+        "i64 ".repeat(locals)
+    );
+    for i in 0..loops {
+        let (to, from) = (1 + i % locals, 1 + (i * 7 + 3) % locals);
+        writeln!(
+            code,
+            "(loop $l (local.set {to} (i64.add (local.get {to}) (local.get {from}))) (br_if $l (local.get $again)))"
+        )
+        .ok();
+    }
+    code.push_str("(i64.const 0)");
+    for i in 1..=locals {
+        write!(code, "(i64.add (local.get {i}))").ok();
+    }
+    code.push(')');
     code
 }
 
@@ -95,29 +116,10 @@ fn nested_components(depth: usize) -> Vec<u8> {
     bytes
 }
 
-/// A component that instantiates one small module very often.
-fn many_instances(count: usize, version: &Version) -> String {
-    let mut text = "(component (core module $m (memory 1) (table 1 funcref))\n".to_owned();
-    for _ in 0..count {
-        text.push_str("(core instance (instantiate $m))\n");
-    }
-    text.push_str(
-        r#"(core module $main
-            (memory (export "memory") 1)
-            (data (i32.const 0) "\08\00\00\00\02\00\00\00{}")
-            (func (export "describe") (result i32) (i32.const 0)))
-        (core instance $main (instantiate $main))
-        (func $describe (result string)
-            (canon lift (core func $main "describe") (memory (core memory $main "memory"))))
-        (component $shim
-            (import "describe" (func $f (result string)))
-            (type $json string)
-            (export $exported "json" (type $json))
-            (export "describe" (func $f) (func (result $exported))))
-        (instance $meta (instantiate $shim (with "describe" (func $describe))))
-        (export "stecker:plugin/meta@VERSION" (instance $meta)))"#,
-    );
-    in_version(&text, version)
+/// One small module, instantiated very often.
+fn many_instances(count: usize) -> String {
+    let instances = "(core instance (instantiate $m))\n".repeat(count);
+    format!("(component (core module $m (memory 1) (table 1 funcref)) {instances})")
 }
 
 /// The same bytes every time, and no WebAssembly.

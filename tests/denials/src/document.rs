@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    judge::{Denied, OneOrMore, Step},
+    expect::{Denied, OneOrMore, Step},
     scenario::Scenario,
     suite::list,
 };

@@ -73,9 +73,8 @@ impl Workshop {
                 &wat::parse_str(in_version(component, version))?,
                 &manifest,
             )?),
-            Source::Generated(name) => match bombs::make(name, version)? {
+            Source::Generated(name) => match bombs::make(name)? {
                 bombs::Bomb::Module(code) => text(&code, ""),
-                bombs::Bomb::Component(bytes) => Ok(embed_manifest(&bytes, &manifest)?),
                 bombs::Bomb::File(bytes) => Ok(bytes),
             },
             Source::Steps(_) => Ok(embed_manifest(self.probe()?, &manifest)?),

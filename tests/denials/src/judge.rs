@@ -1,126 +1,13 @@
-//! What a scenario expects, and whether that is what came.
+//! Whether what came of a scenario is what it expects.
 
-use serde::Deserialize;
-use stecker_model::{Period, Probe};
+use stecker_model::Probe;
 use stecker_sandbox::Denial;
 
 use crate::{
+    expect::{Denied, Expect, Step},
     run::{Ending, Observed},
     scenario::Via,
 };
-
-/// What has to come of it. What is not said is not looked at, except for what holds for every scenario: the canary is not reached, no
-/// secret gets out, nobody is denied anything that is not named here, memory stays within its limit, and the neighbour works on.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Expect {
-    /// How the call ends: `ok`, or a kind of `CallError`, `BindError` (with `bind-` before it) or `LoadError` (with `load-`), such as
-    /// `deadline` or `load-unknown-import`. Several, where more than one is right.
-    #[serde(default = "fine")]
-    pub(crate) ends: OneOrMore,
-    /// Parts of the answer, or of the error.
-    #[serde(default)]
-    pub(crate) contains: Vec<String>,
-    /// Must not be in the answer, the error, or the log.
-    #[serde(default)]
-    pub(crate) lacks: Vec<String>,
-    /// One for each step of a scripted guest.
-    #[serde(default)]
-    pub(crate) step: Vec<Step>,
-    /// Denials of guests without a script.
-    #[serde(default)]
-    pub(crate) denied: Vec<Denied>,
-    /// Requests that the upstream got: exactly so many.
-    #[serde(default)]
-    pub(crate) requests: Option<u64>,
-    /// Requests that the upstream got, at most.
-    #[serde(default)]
-    pub(crate) requests_at_most: Option<u64>,
-    /// Parts of what the upstream got in its requests' heads.
-    #[serde(default)]
-    pub(crate) upstream_got: Vec<String>,
-    /// What the upstream must not have got.
-    #[serde(default)]
-    pub(crate) upstream_lacks: Vec<String>,
-    /// Lines in the operator's log, at most, for each call.
-    #[serde(default)]
-    pub(crate) lines_at_most: Option<u64>,
-    /// Bytes in the operator's log, at most, for each call.
-    #[serde(default)]
-    pub(crate) log_bytes_at_most: Option<u64>,
-    /// What is in the log.
-    #[serde(default)]
-    pub(crate) logged: Vec<String>,
-    /// Every call is over by then, although it was hostile. Generous: it tells "bounded" from "not bounded" and no more.
-    #[serde(default)]
-    pub(crate) within: Option<Period>,
-    /// Keys and values of the connection's store afterwards, as `key=value`.
-    #[serde(default)]
-    pub(crate) stored: Option<Vec<String>>,
-}
-
-fn fine() -> OneOrMore {
-    OneOrMore::One("ok".to_owned())
-}
-
-/// A text, or a list of them.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
-impl OneOrMore {
-    fn holds(&self, text: &str) -> bool {
-        match self {
-            Self::One(one) => one == text,
-            Self::More(more) => more.iter().any(|one| one == text),
-        }
-    }
-}
-
-/// A denial.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Denied {
-    pub(crate) rule: String,
-    /// Who says no: `manifest`, `grant`, `ceiling` or `host`.
-    pub(crate) layer: String,
-    /// A part of what was asked for.
-    #[serde(default)]
-    pub(crate) asked: String,
-    /// A part of the smallest grant. With the layer `host` there is none, otherwise there is one, and it is TOML.
-    #[serde(default)]
-    pub(crate) grant: String,
-    /// How often.
-    #[serde(default = "once")]
-    pub(crate) times: usize,
-}
-
-const fn once() -> usize {
-    1
-}
-
-/// What becomes of one step of a script.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(crate) struct Step {
-    /// Refused by this rule.
-    pub(crate) denied: Option<Denied>,
-    /// Failed with one of these codes.
-    pub(crate) code: Option<OneOrMore>,
-    /// Answered with this status.
-    pub(crate) status: Option<u16>,
-    /// Answered, whatever with.
-    pub(crate) ok: Option<bool>,
-    /// Parts of the answer or of the error, headers and details included.
-    pub(crate) contains: Vec<String>,
-    /// Must not be in there.
-    pub(crate) lacks: Vec<String>,
-    /// What becomes of it through `wasi:http`, where that is something else: its own types refuse some of it before the host is asked.
-    pub(crate) wasi: Option<Box<Self>>,
-}
 
 /// What is wrong, in words for a person; empty if nothing is.
 pub(crate) fn judge(expect: &Expect, seen: &Observed) -> Vec<String> {
@@ -317,6 +204,14 @@ fn upstream(expect: &Expect, seen: &Observed, wrong: &mut Vec<String>) {
     {
         wrong.push(format!(
             "the upstream got {came} requests; at most {most} are right"
+        ));
+    }
+    if let Some(most) = expect.at_once_at_most
+        && seen.at_once > most
+    {
+        wrong.push(format!(
+            "{} requests were under way at once; at most {most} are right",
+            seen.at_once
         ));
     }
     let heads = seen.heads.join("\n").to_ascii_lowercase();

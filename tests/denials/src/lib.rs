@@ -9,6 +9,7 @@
 
 mod bombs;
 mod document;
+mod expect;
 mod guest;
 mod judge;
 mod neighbour;
@@ -17,5 +18,9 @@ mod scenario;
 mod suite;
 mod world;
 
+/// The only argument of the program `denials` when it is to compile a guest: it has to call [`compile_as_child`] then.
+pub const COMPILE: &str = world::COMPILE;
+
 pub use document::page;
+pub use stecker_sandbox::compile_as_child;
 pub use suite::{Listed, Outcome, Report, Settings, count, list, run};

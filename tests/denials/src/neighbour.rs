@@ -30,22 +30,8 @@ impl Neighbour {
             .load(guest.build(&contract::OFFERED, &manifest)?)
             .await
             .context("the neighbour's plugin")?;
-        Ok(Self(release.bind(Binding {
-            tenant: name("neighbour")?,
-            connection: name("shop")?,
-            config: "{}".to_owned(),
-            grants: Grants::default(),
-            limits: Limits {
-                deadline: Period::from_secs(20),
-                ..Limits::default()
-            },
-            http_bytes_today: 0,
-            tenant_limits: TenantLimits::default(),
-            instances: Instances::Fresh,
-            credentials: Arc::new(NoCredentials),
-            storage: Arc::new(NoStorage),
-            observer: Arc::new(Recorder::default()),
-        })?))
+        let of = (name("neighbour")?, name("shop")?);
+        Ok(Self(release.bind(nobody(of))?))
     }
 
     /// One call, as it always is.
@@ -57,6 +43,26 @@ impl Neighbour {
             "the neighbour got another answer than always: {answers:?}"
         );
         Ok(())
+    }
+}
+
+/// A tenant's connection without grants, secrets or a store.
+pub(crate) fn nobody((tenant, connection): (Name, Name)) -> Binding {
+    Binding {
+        tenant,
+        connection,
+        config: "{}".to_owned(),
+        grants: Grants::default(),
+        limits: Limits {
+            deadline: Period::from_secs(20),
+            ..Limits::default()
+        },
+        tenant_limits: TenantLimits::default(),
+        instances: Instances::Fresh,
+        credentials: Arc::new(NoCredentials),
+        storage: Arc::new(NoStorage),
+        observer: Arc::new(Recorder::default()),
+        http_bytes_today: 0,
     }
 }
 

@@ -8,19 +8,22 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use futures_util::future::join_all;
 use semver::Version;
-use stecker_model::{Limits, Probe, Transformed};
+use stecker_model::{Limits, Name, Probe, Transformed};
 use stecker_registry::Role;
-use stecker_sandbox::{Binding, CallError, LoadError, Release, Session};
+use stecker_sandbox::{Binding, CallError, LoadError, Session};
 
 use crate::{
     guest::{self, Workshop},
-    neighbour::{batch, name},
-    scenario::{Folder, Scenario, Source, Via},
+    neighbour::{batch, name, nobody},
+    scenario::{Calls, Folder, Scenario, Source, Via},
     world::{World, observer::Recorder, observer::Told, secrets::Secrets},
 };
 
 /// After the time that all calls may take, for the rest: loading, and a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The connection that every guest is called for.
+const CONNECTION: &str = "shop";
 
 /// One run of a scenario.
 pub(crate) struct Run<'a> {
@@ -30,6 +33,8 @@ pub(crate) struct Run<'a> {
     pub(crate) version: &'a Version,
     pub(crate) via: Via,
     pub(crate) max_times: u32,
+    /// Which run of the suite it is.
+    pub(crate) serial: usize,
 }
 
 /// How one call (or what should have led to it) ended.
@@ -99,6 +104,7 @@ pub(crate) struct Observed {
     pub(crate) endings: Vec<Ending>,
     pub(crate) told: Told,
     pub(crate) requests: u64,
+    pub(crate) at_once: u64,
     pub(crate) heads: Vec<String>,
     pub(crate) canary: u64,
     pub(crate) longest: Duration,
@@ -115,16 +121,14 @@ pub(crate) struct Observed {
 impl Run<'_> {
     pub(crate) async fn go(&self, world: &World, workshop: &Workshop) -> Result<Observed> {
         let scenario = self.scenario;
-        let tenant = name("tenant")?;
-        let connection = name("shop")?;
         world.storage.clear();
         for stored in &scenario.stored {
-            let of = (stored.tenant.clone(), stored.connection.clone());
+            let of = (self.tenant(stored.tenant.as_str())?, stored.connection.clone());
             world.storage.put(&of, &stored.key, &stored.value);
         }
         world.names.set(&scenario.dns);
         let upstream = world.upstream.set(&scenario.upstream).await?;
-        let canary = world.canary.reached();
+        let canary = world.canary.reached().await?;
         let secrets = Secrets::generate(&scenario.secrets);
         let recorder = Arc::new(Recorder::default());
         let source = self.folder.source(scenario, &world.places)?;
@@ -132,29 +136,22 @@ impl Run<'_> {
             Source::Steps(steps) => Some((self.via.as_str(), steps.as_str())),
             _ => None,
         };
-        let limits = scenario.limits.unwrap_or(Limits {
-            memory_mib: 16,
-            deadline: stecker_model::Period::from_secs(10),
-            ..Limits::default()
-        });
-        let room = scenario
-            .grants
-            .storage
-            .as_ref()
-            .map_or(0, |grant| grant.max_bytes);
-        let binding = Binding {
-            tenant: tenant.clone(),
-            connection: connection.clone(),
-            config: guest::config(scenario, steps)?,
-            grants: scenario.grants.clone(),
-            limits,
-            http_bytes_today: 0,
-            tenant_limits: scenario.tenant.clone(),
-            instances: scenario.instances,
-            credentials: Arc::new(secrets.clone()),
-            storage: Arc::new(world.storage.of(&tenant, &connection, room)),
-            observer: Arc::clone(&recorder) as _,
-        };
+        let limits = self.limits();
+        let mut bindings = Vec::new();
+        for tenant in &scenario.calls.tenants {
+            let of = (self.tenant(tenant)?, name(CONNECTION)?);
+            bindings.push(Binding {
+                config: guest::config(scenario, steps)?,
+                grants: scenario.grants.clone(),
+                limits,
+                tenant_limits: scenario.tenant.clone(),
+                instances: scenario.instances,
+                credentials: Arc::new(secrets.clone()),
+                storage: Arc::new(world.storage.of(&of, self.room())),
+                observer: Arc::clone(&recorder) as _,
+                ..nobody(of)
+            });
+        }
         let component = workshop.build(scenario, &source, &self.manifest, self.version)?;
 
         let mut seen = Observed {
@@ -166,12 +163,9 @@ impl Run<'_> {
         let times = scenario.calls.times.clamp(1, self.max_times.max(1));
         let patience = PATIENCE + limits.deadline.duration().saturating_mul(times.min(10));
         let calling = async {
-            match load(world, component).await {
+            match sessions(world, component, bindings).await {
                 Err(ending) => seen.endings.push(ending),
-                Ok(release) => match release.bind(binding) {
-                    Err(error) => seen.endings.push(Ending::failed("bind-", &error)),
-                    Ok(session) => call(&session, scenario, times, &mut seen).await,
-                },
+                Ok(sessions) => call(&sessions, scenario, times, &mut seen).await,
             }
         };
         let both = working_beside(world, calling);
@@ -184,26 +178,59 @@ impl Run<'_> {
         }
         seen.told = recorder.told();
         seen.requests = upstream.requests.load(Ordering::SeqCst);
+        seen.at_once = upstream.at_once.load(Ordering::SeqCst);
         seen.heads = upstream.heads();
-        seen.canary = world.canary.reached() - canary;
-        seen.stored = world
-            .storage
-            .all(&(tenant, connection))
-            .into_iter()
-            .map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(&value)))
-            .collect();
+        seen.canary = world.canary.reached().await? - canary;
+        for tenant in &scenario.calls.tenants {
+            for (key, value) in world.storage.all(&(self.tenant(tenant)?, name(CONNECTION)?)) {
+                seen.stored
+                    .push(format!("{key}={}", String::from_utf8_lossy(&value)));
+            }
+        }
         Ok(seen)
+    }
+
+    /// Another one in every run: what the sandbox counts for a tenant (bytes of a day, requests of a second) begins anew.
+    fn tenant(&self, text: &str) -> Result<Name> {
+        name(&format!("{text}-{}", self.serial))
+    }
+
+    fn limits(&self) -> Limits {
+        self.scenario.limits.unwrap_or(Limits {
+            memory_mib: 16,
+            deadline: stecker_model::Period::from_secs(10),
+            ..Limits::default()
+        })
+    }
+
+    /// Bytes that the store may hold.
+    fn room(&self) -> u64 {
+        let granted = self.scenario.grants.storage.as_ref();
+        granted.map_or(0, |grant| grant.max_bytes)
     }
 }
 
-async fn load(world: &World, component: Vec<u8>) -> Result<Release, Ending> {
-    world.sandbox.load(component).await.map_err(|error| match &error {
-        LoadError::Inspect(inspect) => Ending::Failed {
-            kind: format!("load-{}", inspect.code()),
-            text: error.to_string(),
-        },
-        error => Ending::failed("load-", error),
-    })
+/// Loads the component and puts it together with each of the bindings.
+async fn sessions(world: &World, component: Vec<u8>, bindings: Vec<Binding>) -> Result<Vec<Session>, Ending> {
+    let release = world
+        .sandbox
+        .load(component)
+        .await
+        .map_err(|error| match &error {
+            LoadError::Inspect(inspect) => Ending::Failed {
+                kind: format!("load-{}", inspect.code()),
+                text: error.to_string(),
+            },
+            error => Ending::failed("load-", error),
+        })?;
+    bindings
+        .into_iter()
+        .map(|binding| {
+            release
+                .bind(binding)
+                .map_err(|error| Ending::failed("bind-", &error))
+        })
+        .collect()
 }
 
 /// The neighbour works as long as the guest does; returns what went wrong for it.
@@ -222,16 +249,21 @@ async fn working_beside(world: &World, calling: impl Future<Output = ()>) -> Vec
     }
 }
 
-async fn call(session: &Session, scenario: &Scenario, times: u32, seen: &mut Observed) {
+async fn call(sessions: &[Session], scenario: &Scenario, times: u32, seen: &mut Observed) {
+    let Calls {
+        concurrent, records, ..
+    } = scenario.calls;
     for _ in 0..times {
-        let calls = (0..scenario.calls.concurrent.max(1)).map(|_| one_call(session, scenario.calls.records));
-        for (ending, took, memory) in join_all(calls).await {
-            seen.calls += 1;
-            seen.longest = seen.longest.max(took);
-            seen.peak_memory = seen.peak_memory.max(memory);
-            // Of very many equal endings one is as good as all.
-            if seen.endings.len() < 100 || !matches!(ending, Ending::Answers(_)) {
-                seen.endings.push(ending);
+        for session in sessions {
+            let calls = (0..concurrent.max(1)).map(|_| one_call(session, records));
+            for (ending, took, memory) in join_all(calls).await {
+                seen.calls += 1;
+                seen.longest = seen.longest.max(took);
+                seen.peak_memory = seen.peak_memory.max(memory);
+                // Of very many equal endings one is as good as all.
+                if seen.endings.len() < 100 || !matches!(ending, Ending::Answers(_)) {
+                    seen.endings.push(ending);
+                }
             }
         }
     }

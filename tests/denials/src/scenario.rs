@@ -12,7 +12,7 @@ use semver::Version;
 use serde::Deserialize;
 use stecker_model::{Grants, Instances, Limits, Name, TenantLimits};
 
-use crate::{judge::Expect, world::upstream::Behaviour};
+use crate::{expect::Expect, world::upstream::Behaviour};
 
 /// A scenario as its folder says it, with places like `${port}` still in its texts.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ pub(crate) struct Stored {
 }
 
 /// How the guest is called.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Calls {
     /// At the same time.
@@ -126,6 +126,8 @@ pub(crate) struct Calls {
     pub(crate) times: u32,
     /// Records of the batch, for guests that are transforms.
     pub(crate) records: u32,
+    /// Whose connections the calls are for, in turn; all of them are called `shop`.
+    pub(crate) tenants: Vec<String>,
 }
 
 impl Default for Calls {
@@ -134,6 +136,7 @@ impl Default for Calls {
             concurrent: 1,
             times: 1,
             records: 1,
+            tenants: vec![TENANT.to_owned()],
         }
     }
 }
@@ -193,6 +196,9 @@ pub(crate) enum Source {
     /// Made by `bombs.rs`.
     Generated(String),
 }
+
+/// Who calls the guest, unless a scenario says otherwise.
+const TENANT: &str = "tenant";
 
 const MANIFEST: &str = include_str!("../scenarios/plugin.toml");
 

@@ -1,6 +1,10 @@
 //! All scenarios: for every version of the contract, through every way out, and again with the protection lifted.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 use semver::Version;
@@ -21,6 +25,8 @@ pub struct Settings {
     pub filter: Option<String>,
     /// Repetitions of a call, at most. The scenarios that churn through instances ask for 100,000.
     pub max_times: u32,
+    /// The program `denials`, which is started to compile guests as a host starts itself.
+    pub compiler: PathBuf,
     /// Where compiled guests are kept. None: nowhere that outlasts the run.
     pub cache: Option<PathBuf>,
 }
@@ -146,9 +152,12 @@ pub async fn run(settings: &Settings, tell: &mut dyn FnMut(&Outcome)) -> Result<
         .cache
         .clone()
         .unwrap_or_else(|| temporary.path().join("cache"));
-    let world = World::new(&cache).await.context("the scenarios' world")?;
+    let world = World::new(&cache, &settings.compiler)
+        .await
+        .context("the scenarios' world")?;
     let workshop = Workshop::default();
     let versions = versions()?;
+    let serial = AtomicUsize::new(1);
     let mut report = Report {
         contracts: versions.iter().map(ToString::to_string).collect(),
         ..Report::default()
@@ -162,6 +171,7 @@ pub async fn run(settings: &Settings, tell: &mut dyn FnMut(&Outcome)) -> Result<
                 folder,
                 version,
                 max_times: settings.max_times,
+                serial: &serial,
             };
             runner.all(&mut report, tell).await;
         }
@@ -177,6 +187,7 @@ struct Runner<'a> {
     folder: &'a Folder,
     version: &'a Version,
     max_times: u32,
+    serial: &'a AtomicUsize,
 }
 
 impl Runner<'_> {
@@ -271,6 +282,7 @@ impl Runner<'_> {
             version: self.version,
             via: via.unwrap_or(Via::Stecker),
             max_times: self.max_times,
+            serial: self.serial.fetch_add(1, Ordering::Relaxed),
         };
         run.go(self.world, self.workshop).await
     }

@@ -9,6 +9,7 @@ async fn nothing_gets_out() {
     let settings = Settings {
         filter: None,
         max_times: 2_000,
+        compiler: env!("CARGO_BIN_EXE_denials").into(),
         cache: None,
     };
     let report = run(&settings, &mut |_| {}).await.unwrap();

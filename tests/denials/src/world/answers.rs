@@ -6,7 +6,10 @@ use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::{
     secrets,
@@ -52,7 +55,8 @@ pub(super) async fn give(socket: &mut TcpStream, head: &str, behaviour: &Behavio
                 tokio::time::sleep(DRIP).await;
             }
         }
-        Behaviour::Silent => std::future::pending().await,
+        // Until the other side gives up.
+        Behaviour::Silent => socket.read_to_end(&mut Vec::new()).await.map(drop),
         Behaviour::Headers { count, size } => {
             let value = "v".repeat(*size);
             let mut answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n".to_owned();

@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use stecker_sandbox::{Sandbox, SandboxOptions};
+use stecker_sandbox::{CompileBounds, Compiler, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 
 use crate::{neighbour::Neighbour, scenario::Places};
@@ -33,6 +33,13 @@ use upstream::Upstream;
 const UPSTREAM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Instances at the same time. Small, so that scenarios can take all of them.
 const INSTANCES: u32 = 8;
+/// Some times what the largest honest guest takes, and little enough to wait for. Processor time, which does not depend on what else the
+/// machine is doing.
+const COMPILE_SECONDS: u64 = 10;
+/// A bomb must not take the machine with it that the suite runs on.
+const COMPILE_MEMORY: u64 = 3 << 30;
+/// The only argument of the program `denials` when it is to compile a guest.
+pub(crate) const COMPILE: &str = "compile-component";
 
 pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
@@ -45,16 +52,19 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// `cache` is where compiled guests are kept.
-    pub(crate) async fn new(cache: &Path) -> Result<Self> {
-        let (upstream, canary, port) = doors().await?;
-        let mut canary = Canary::new(canary);
+    /// `cache` is where compiled guests are kept, `compiler` the program that compiles them.
+    pub(crate) async fn new(cache: &Path, compiler: &Path) -> Result<Self> {
+        let (upstream, forbidden, port) = doors().await?;
+        let mut canary = Canary::default();
+        for listener in forbidden {
+            canary.watch(listener)?;
+        }
         let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let canary_port = elsewhere.local_addr()?.port();
-        canary.watch(elsewhere);
-        canary.watch(TcpListener::bind((UPSTREAM, canary_port)).await?);
+        canary.watch(elsewhere)?;
+        canary.watch(TcpListener::bind((UPSTREAM, canary_port)).await?)?;
         let names = NameServer::start().await?;
-        let sandbox = Sandbox::new(options(cache, names.address()))?;
+        let sandbox = Sandbox::new(options(cache, compiler, names.address()))?;
         Ok(Self {
             neighbour: Neighbour::new(&sandbox).await?,
             sandbox,
@@ -69,9 +79,18 @@ impl World {
     }
 }
 
-fn options(cache: &Path, names: SocketAddr) -> SandboxOptions {
+fn options(cache: &Path, compiler: &Path, names: SocketAddr) -> SandboxOptions {
     SandboxOptions {
         cache_dir: Some(cache.to_owned()),
+        compiler: Compiler::Child {
+            program: compiler.to_owned(),
+            arguments: vec![COMPILE.into()],
+            bounds: CompileBounds {
+                cpu_seconds: COMPILE_SECONDS,
+                memory: COMPILE_MEMORY,
+                ..CompileBounds::default()
+            },
+        },
         dns: vec![names],
         max_instances: INSTANCES,
         tick: Duration::from_millis(5),

@@ -38,10 +38,10 @@ impl MemoryStorage {
         self.with(of, |space| space.iter().map(entry).collect())
     }
 
-    pub(crate) fn of(self: &Arc<Self>, tenant: &Name, connection: &Name, max_bytes: u64) -> Namespace {
+    pub(crate) fn of(self: &Arc<Self>, of: &(Name, Name), max_bytes: u64) -> Namespace {
         Namespace {
             storage: Arc::clone(self),
-            of: (tenant.clone(), connection.clone()),
+            of: of.clone(),
             max_bytes,
         }
     }

@@ -58,7 +58,9 @@ const fn found() -> u16 {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) requests: AtomicU64,
-    pub(crate) body_bytes: AtomicU64,
+    /// Requests that are being answered, and the most that were at the same time.
+    now: AtomicU64,
+    pub(crate) at_once: AtomicU64,
     heads: Mutex<Vec<String>>,
 }
 
@@ -66,6 +68,23 @@ impl Seen {
     /// Request lines and headers, as they came.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Counts a request for as long as it is being answered.
+struct Answering<'a>(&'a Seen);
+
+impl<'a> Answering<'a> {
+    fn begin(seen: &'a Seen) -> Self {
+        let now = seen.now.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.at_once.fetch_max(now, Ordering::SeqCst);
+        Self(seen)
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -142,6 +161,7 @@ async fn converse(socket: TcpStream, scene: &Scene) -> io::Result<()> {
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     scene.seen.requests.fetch_add(1, Ordering::SeqCst);
+    let _answering = Answering::begin(&scene.seen);
     scene
         .seen
         .heads
@@ -158,8 +178,6 @@ async fn converse(socket: TcpStream, scene: &Scene) -> io::Result<()> {
             break;
         }
         left = left.saturating_sub(read);
-        let read = u64::try_from(read).unwrap_or(u64::MAX);
-        scene.seen.body_bytes.fetch_add(read, Ordering::SeqCst);
     }
     let mut socket = socket.into_inner();
     answers::give(&mut socket, &head, &scene.behaviour).await?;

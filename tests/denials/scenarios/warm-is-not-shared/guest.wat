@@ -1,0 +1,5 @@
+(global $used (mut i32) (i32.const 0))
+(func $apply (export "stecker:plugin/transform@VERSION#apply") (param $config i32) (param $config_len i32) (param $at i32) (param $len i32) (result i32)
+    (if (global.get $used) (then unreachable))
+    (global.set $used (i32.const 1))
+    (call $dropping (i32.const 1042) (i32.const 5)))
