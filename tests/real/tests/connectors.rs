@@ -26,8 +26,8 @@ use stecker_model::{
 };
 use stecker_real_systems::{RealSystems, RunningReal, Webhook};
 use stecker_sandbox::{
-    Binding, Condition, CredentialError, Credentials, Quota, Sandbox, SandboxOptions, Secret, Session, Storage,
-    StorageError, StoredEntry, TracingObserver,
+    Binding, Condition, CredentialError, Credentials, Quota, Sandbox, SandboxOptions, Secret, Session,
+    Storage, StorageError, StoredEntry, TracingObserver,
 };
 
 /// How long the shop may take to have its second over.
