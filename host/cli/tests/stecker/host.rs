@@ -74,7 +74,10 @@ fn the_doctor_is_content_with_a_new_folder() {
         .iter()
         .map(|probe| probe["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["server", "database", "data folder", "plugins", "flows"]);
+    assert_eq!(
+        names,
+        ["server", "database", "data folder", "vault", "plugins", "flows"]
+    );
     let people = run(dir.path(), &["doctor"]).expect(0).stdout;
     assert!(
         people.contains("✓ database") && people.contains("all is well"),

@@ -84,7 +84,7 @@ async fn a_new_host_is_healthy_ready_and_says_so_of_itself() {
     let report = running.operations().doctor().await.unwrap();
     assert!(report.ok, "{report:?}");
     let names: Vec<_> = report.probes.iter().map(|probe| probe.name.as_str()).collect();
-    assert_eq!(names, ["database", "data folder", "plugins", "flows"]);
+    assert_eq!(names, ["database", "data folder", "vault", "plugins", "flows"]);
     let ready = running.anonymous(Method::GET, "/readyz").send().await.unwrap();
     let ready: Value = serde_json::from_slice(&ready.bytes().await.unwrap()).unwrap();
     assert_eq!(ready["status"], "ok");
