@@ -20,7 +20,7 @@ pub struct HostOptions {
     pub command: String,
     /// How long the flows of a node that died wait for another one. Only matters with several nodes on one Postgres.
     pub lease_ttl: Duration,
-    /// The program that is started for compiling plugins, with the argument [`COMPILE`]; it has to call [`compile_as_child`] then. None:
+    /// The program that is started for compiling plugins, with the argument [`COMPILE`]; it has to call [`compile_as_child`](crate::compile_as_child) then. None:
     /// plugins are compiled in this process.
     pub compiler: Option<PathBuf>,
     /// What the vault's keys are encrypted with.
