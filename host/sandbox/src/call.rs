@@ -25,6 +25,7 @@ use crate::{
     },
     contract::v1_0,
     cpu::Paced,
+    detached::Detached,
     egress::{
         Egress,
         scrub::{Scrubbed, Scrubber},
@@ -114,6 +115,8 @@ impl Bound {
                 message: "`deadline` has to be 1ms to 1d".to_owned(),
             });
         }
+        binding.storage = Arc::new(Detached(binding.storage));
+        binding.credentials = Arc::new(Detached(binding.credentials));
         let scrubber = Arc::new(Scrubber::default());
         binding.observer = Arc::new(Scrubbed {
             observer: binding.observer,

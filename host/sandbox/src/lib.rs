@@ -23,6 +23,7 @@ mod check;
 mod compiler;
 mod contract;
 mod cpu;
+mod detached;
 mod egress;
 mod engine;
 mod error;
