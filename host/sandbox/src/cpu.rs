@@ -4,7 +4,8 @@
 //! hundred turns for each turn of its neighbour. So every stretch of computing (from one yield to the next, at most a tick of the engine) needs
 //! a slot first, and slots are handed out tenant by tenant:
 //!
-//! - as long as slots are free, whoever comes gets one: nobody waits while a processor is idle;
+//! - as long as slots are free, whoever comes gets one. A tenant that is alone has as many as there are processors; among several, one
+//!   processor is left to the host itself, whose work for all of them would otherwise queue behind whoever computes most;
 //! - a tenant of which nothing runs gets one of a few more, at once: the operating system then shares the processors, and a neighbour that
 //!   computes little hardly notices those who compute all the time;
 //! - else it waits, and a slot that becomes free goes to the tenant with the fewest slots, and among those to the one that has computed least
@@ -31,19 +32,26 @@ pub(crate) type TenantId = u64;
 /// The slots of one sandbox.
 #[derive(Debug)]
 pub(crate) struct Cpu {
-    /// Given to anybody.
     slots: usize,
     /// Given beyond those, each to a tenant of which nothing runs.
     reserve: usize,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     running: usize,
     tenants: HashMap<TenantId, Share>,
     next_ticket: u64,
+    /// Who came last, and when that was another tenant than before.
+    last: Option<TenantId>,
+    turned: Option<Instant>,
+    /// Given to anybody, at this moment.
+    free: usize,
 }
+
+/// For how long a tenant counts as present after it has computed.
+const PRESENT: Duration = Duration::from_secs(1);
 
 /// What one tenant has and waits for. Gone when it is neither.
 #[derive(Debug, Default)]
@@ -75,7 +83,14 @@ impl Cpu {
         Self {
             slots,
             reserve: slots.max(2),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                running: 0,
+                tenants: HashMap::new(),
+                next_ticket: 0,
+                last: None,
+                turned: None,
+                free: slots,
+            }),
         }
     }
 
@@ -84,12 +99,15 @@ impl Cpu {
     }
 
     /// Whether the stretch may begin now; if not, `waker` is called once it may.
-    fn enter(&self, tenant: TenantId, place: &mut Place, waker: &Waker) -> bool {
+    fn enter(&self, tenant: TenantId, place: &mut Place, waker: &Waker, now: Instant) -> bool {
         let mut state = self.lock();
+        state.see(tenant, now, self.slots);
         let State {
             running,
             tenants,
             next_ticket,
+            free,
+            ..
         } = &mut *state;
         let share = tenants.entry(tenant).or_default();
         if let Place::InLine(ticket) = *place {
@@ -112,7 +130,7 @@ impl Cpu {
         }
         // Who waits already goes first.
         let in_turn = share.waiting.iter().all(|waiting| waiting.granted);
-        let free = *running < self.slots;
+        let free = *running < *free;
         let reserved = share.running == 0 && *running < self.slots + self.reserve;
         if in_turn && (free || reserved) {
             share.running += 1;
@@ -137,7 +155,7 @@ impl Cpu {
             if let Some(share) = state.tenants.get_mut(&tenant) {
                 share.lately += computed;
             }
-            state.give_back(tenant, self.slots, self.reserve)
+            state.give_back(tenant, self.slots + self.reserve)
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -154,7 +172,7 @@ impl Cpu {
                 share.waiting.remove(at).map(|waiting| waiting.granted)
             });
             match granted {
-                Some(true) => state.give_back(tenant, self.slots, self.reserve),
+                Some(true) => state.give_back(tenant, self.slots + self.reserve),
                 _ => {
                     state.forget_if_idle(tenant);
                     Vec::new()
@@ -172,19 +190,30 @@ impl Cpu {
 }
 
 impl State {
+    /// Notes who comes, and from that how many slots are anybody's.
+    fn see(&mut self, tenant: TenantId, now: Instant, slots: usize) {
+        if self.last.replace(tenant).is_some_and(|last| last != tenant) {
+            self.turned = Some(now);
+        }
+        let several = self
+            .turned
+            .is_some_and(|turned| now.saturating_duration_since(turned) < PRESENT);
+        self.free = if several { (slots - 1).max(1) } else { slots };
+    }
+
     /// Takes a slot back and hands on what is free now. Returns whom to wake, outside of the lock.
-    fn give_back(&mut self, tenant: TenantId, slots: usize, reserve: usize) -> Vec<Waker> {
+    fn give_back(&mut self, tenant: TenantId, most: usize) -> Vec<Waker> {
         self.running = self.running.saturating_sub(1);
         if let Some(share) = self.tenants.get_mut(&tenant) {
             share.running = share.running.saturating_sub(1);
         }
-        let wakers = std::iter::from_fn(|| self.hand_on(slots, reserve)).collect();
+        let wakers = std::iter::from_fn(|| self.hand_on(most)).collect();
         self.forget_if_idle(tenant);
         wakers
     }
 
-    fn hand_on(&mut self, slots: usize, reserve: usize) -> Option<Waker> {
-        let (free, reserved) = (self.running < slots, self.running < slots + reserve);
+    fn hand_on(&mut self, most: usize) -> Option<Waker> {
+        let (free, reserved) = (self.running < self.free, self.running < most);
         let (_, share) = self
             .tenants
             .iter_mut()
@@ -260,14 +289,15 @@ impl<F: Future> Future for Paced<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         // Everything in here can be moved; what cannot is boxed.
         let this = self.get_mut();
-        if !this.cpu.enter(this.tenant, &mut this.place, cx.waker()) {
+        let now = Instant::now();
+        if !this.cpu.enter(this.tenant, &mut this.place, cx.waker(), now) {
             return Poll::Pending;
         }
         let _stretch = Stretch {
             cpu: this.cpu,
             tenant: this.tenant,
             busy: this.busy,
-            since: Instant::now(),
+            since: now,
         };
         this.inner.as_mut().poll(cx)
     }
@@ -290,7 +320,7 @@ mod tests {
 
     fn enter(cpu: &Cpu, tenant: TenantId) -> Result<(), Place> {
         let mut place = Place::Outside;
-        if cpu.enter(tenant, &mut place, &noop_waker()) {
+        if cpu.enter(tenant, &mut place, &noop_waker(), Instant::now()) {
             Ok(())
         } else {
             Err(place)
@@ -304,6 +334,21 @@ mod tests {
             assert!(enter(&cpu, 1).is_ok(), "one tenant may use all of them");
         }
         assert!(enter(&cpu, 1).is_err());
+    }
+
+    #[test]
+    fn among_several_tenants_one_processor_is_left_to_the_host() {
+        let start = Instant::now();
+        let third_after = |pause: Duration| {
+            let cpu = Cpu::new(3);
+            let enter = |tenant, at| cpu.enter(tenant, &mut Place::Outside, &noop_waker(), at);
+            assert!(enter(1, start) && enter(2, start));
+            cpu.leave(2, Duration::ZERO);
+            assert!(enter(1, start), "two of three");
+            enter(1, start + pause)
+        };
+        assert!(!third_after(Duration::from_millis(999)));
+        assert!(third_after(PRESENT), "the other one is gone");
     }
 
     #[test]
@@ -325,12 +370,18 @@ mod tests {
         assert!(enter(&cpu, 1).is_ok() && enter(&cpu, 2).is_ok() && enter(&cpu, 3).is_ok());
         let (mut hog, mut four) = (in_line(1), in_line(4));
         cpu.leave(1, Duration::from_millis(10));
-        assert!(cpu.enter(4, &mut four, &waker), "it has computed nothing so far");
-        assert!(!cpu.enter(1, &mut hog, &waker));
+        assert!(
+            cpu.enter(4, &mut four, &waker, Instant::now()),
+            "it has computed nothing so far"
+        );
+        assert!(!cpu.enter(1, &mut hog, &waker, Instant::now()));
         let mut two = in_line(2);
         cpu.leave(3, Duration::ZERO);
-        assert!(cpu.enter(1, &mut hog, &waker), "of tenant 2, something runs");
-        assert!(!cpu.enter(2, &mut two, &waker));
+        assert!(
+            cpu.enter(1, &mut hog, &waker, Instant::now()),
+            "of tenant 2, something runs"
+        );
+        assert!(!cpu.enter(2, &mut two, &waker, Instant::now()));
     }
 
     #[test]
@@ -343,7 +394,7 @@ mod tests {
         let mut second = enter(&cpu, 1).unwrap_err();
         cpu.leave(1, Duration::ZERO);
         cpu.abandon(1, first);
-        assert!(cpu.enter(1, &mut second, &noop_waker()));
+        assert!(cpu.enter(1, &mut second, &noop_waker(), Instant::now()));
         cpu.leave(1, Duration::ZERO);
         assert!(cpu.is_idle());
     }
@@ -366,19 +417,19 @@ mod tests {
                     _ => if let Some((tenant, Place::InLine(ticket))) = waiting.pop() { cpu.abandon(tenant, ticket); },
                 }
                 waiting.retain_mut(|(tenant, place)| {
-                    let in_now = cpu.enter(*tenant, place, &waker);
+                    let in_now = cpu.enter(*tenant, place, &waker, Instant::now());
                     if in_now { running.push(*tenant); }
                     !in_now
                 });
                 prop_assert!(running.len() <= cpu.slots + cpu.reserve);
-                prop_assert!(waiting.is_empty() || running.len() >= cpu.slots, "somebody waits although a slot is free");
+                prop_assert!(waiting.is_empty() || running.len() >= cpu.slots - 1, "somebody waits although a slot is free");
             }
             while !(running.is_empty() && waiting.is_empty()) {
                 let tenant = running.pop();
                 prop_assert!(tenant.is_some(), "somebody waits for ever");
                 cpu.leave(tenant.unwrap_or_default(), Duration::ZERO);
                 waiting.retain_mut(|(tenant, place)| {
-                    let in_now = cpu.enter(*tenant, place, &waker);
+                    let in_now = cpu.enter(*tenant, place, &waker, Instant::now());
                     if in_now { running.push(*tenant); }
                     !in_now
                 });

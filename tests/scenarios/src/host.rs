@@ -261,11 +261,20 @@ impl Caller {
     /// # Errors
     /// No answer.
     pub async fn post(&self, path: &str) -> Result<reqwest::StatusCode> {
+        self.post_json(path, &serde_json::json!({})).await
+    }
+
+    /// As [`Self::post`], with a body.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn post_json(&self, path: &str, body: &serde_json::Value) -> Result<reqwest::StatusCode> {
         let request = self
             .client
             .post(format!("{}{path}", self.url))
             .bearer_auth(&self.token)
-            .header("stecker-tenant", &self.tenant);
+            .header("stecker-tenant", &self.tenant)
+            .json(body);
         let answer = request.send().await?;
         let status = answer.status();
         // To its end, so that the connection can be used again.

@@ -20,6 +20,8 @@ use super::upstream::Upstream;
 use crate::Host;
 
 const TENANT: &str = "noisy";
+/// Before the circuit of a connection is closed again. What is measured is a plugin that misbehaves, not a flood of requests to the API.
+const INSISTING: Duration = Duration::from_millis(250);
 
 const MANIFEST: &str = r#"
     name = "tests/probe"
@@ -152,6 +154,7 @@ limits = {{ memory-mib = 64, deadline = "2s" }}
             for _ in 0..concurrency {
                 let caller = host.caller(TENANT);
                 let path = format!("/api/v1/connections/{abuse}/check");
+                let close = format!("/api/v1/connections/{abuse}/close-circuit");
                 let (stop, counts) = (Arc::clone(&raging.stop), Arc::clone(&raging.counts));
                 raging.loops.spawn(async move {
                     while !stop.load(Ordering::Acquire) {
@@ -159,6 +162,11 @@ limits = {{ memory-mib = 64, deadline = "2s" }}
                             Ok(status) => status.to_string(),
                             Err(_) => "no answer".to_owned(),
                         };
+                        // The plugin was not called, because it has crashed too often. Its tenant insists.
+                        if end.starts_with("503") {
+                            sleep(INSISTING).await;
+                            let _closed = caller.post_json(&close, &json!({"reason": "again"})).await;
+                        }
                         if end == "no answer" {
                             // A connection that is refused at once must not become a loop of this process's own.
                             sleep(Duration::from_millis(10)).await;
