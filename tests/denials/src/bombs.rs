@@ -19,7 +19,7 @@ const HONEST: &str =
 pub(crate) fn make(name: &str) -> Result<Bomb> {
     Ok(match name {
         "huge-function" => Bomb::Module(format!("{} {HONEST}", huge_function(400_000))),
-        "slow-function" => Bomb::Module(format!("{} {HONEST}", slow_function(400, 8_000))),
+        "slow-function" => Bomb::Module(format!("{} {HONEST}", slow_function(800, 14_000))),
         "many-functions" => Bomb::Module(format!("{} {HONEST}", many_functions(300_000))),
         "many-locals" => Bomb::Module(format!("{} {HONEST}", many_locals())),
         "nested-blocks" => Bomb::Module(format!("{} {HONEST}", nested_blocks(15_000))),
