@@ -39,7 +39,7 @@ pub struct InspectLimits {
     /// Bytes of one function's body. A compiler's time grows faster than a function's length; a JavaScript engine's interpreter loop has
     /// some 100 KB.
     pub max_function_bytes: usize,
-    /// Memories that its modules define, and tables.
+    /// Memories that its modules define.
     pub max_memories: usize,
     /// Tables that its modules define.
     pub max_tables: usize,

@@ -32,6 +32,7 @@ pub(crate) type TenantId = u64;
 /// The slots of one sandbox.
 #[derive(Debug)]
 pub(crate) struct Cpu {
+    /// Given to a tenant that is alone; among several it is one less.
     slots: usize,
     /// Given beyond those, each to a tenant of which nothing runs.
     reserve: usize,
