@@ -1,13 +1,13 @@
 //! `cargo xtask bench`: the measurements that decisions rest on.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use stecker_build::GuestToolchain;
 
 use crate::{
-    cargo::{cargo, run, run_aloud, say},
+    cargo::{cargo, program, run, run_aloud, say},
     root, target,
 };
 
@@ -114,28 +114,60 @@ impl Sandbox {
     }
 }
 
-/// Builds the peer; its program. The engine that Extism brings asks for a newer compiler than this project; the one that builds the guests
-/// may be new enough where the installed one is not.
+/// Builds the peer; its program. The engine that Extism brings may ask for a newer compiler than this project; then another one that is
+/// installed is taken, or, on Debian and its relatives, the distribution's own.
 fn extism() -> Result<PathBuf> {
     let folder = root().join("tests/benchmarks/peers/extism");
     let target = target().join("peers");
-    say("building Extism and the engine that it brings");
-    let build = |mut cargo: std::process::Command| {
+    let build = |mut cargo: Command| {
         run(cargo
             .current_dir(&folder)
             .args(["build", "--quiet", "--release", "--locked"])
             .env("CARGO_TARGET_DIR", &target))
     };
-    if let Err(installed) = build(cargo(&folder)) {
-        let toolchain = GuestToolchain::find_or_make(&say)?;
-        say(&format!("again, with {}", toolchain.version));
-        if let Err(other) = build(toolchain.cargo()) {
-            bail!(
-                "Extism does not build, neither with the installed compiler ({installed:#}) nor with {} ({other:#}). \
-                 Leave it out with --no-extism",
-                toolchain.version
-            );
+    let mut tried = String::new();
+    say("building Extism and the engine that it brings");
+    let mut attempt = |name: &str, cargo: Command| match build(cargo) {
+        Ok(()) => true,
+        Err(error) => {
+            tried.push_str(&format!("\n  {name}: {error:#}"));
+            false
+        }
+    };
+    let mut built = attempt("the installed compiler", cargo(&folder));
+    for name in toolchains() {
+        if !built {
+            say(&format!("again, with the toolchain {name}"));
+            let mut rustup = program("rustup", &folder);
+            // What chose the toolchain that runs now would choose the same one again.
+            rustup
+                .env_remove("RUSTUP_TOOLCHAIN")
+                .env_remove("CARGO")
+                .env_remove("RUSTC");
+            rustup.args(["run", &name, "cargo"]);
+            built = attempt(&name, rustup);
         }
     }
+    if !built {
+        let debian = GuestToolchain::of_debian(&say)?;
+        say(&format!("again, with {}", debian.version));
+        built = attempt(&debian.version, debian.cargo());
+    }
+    if !built {
+        bail!("Extism does not build; leave it out with --no-extism. Tried were:{tried}");
+    }
     Ok(target.join("release/extism-peer"))
+}
+
+/// The toolchains that rustup has, if there is a rustup.
+fn toolchains() -> Vec<String> {
+    let listed = Command::new("rustup")
+        .args(["toolchain", "list", "--quiet"])
+        .output();
+    let Ok(listed) = listed else { return Vec::new() };
+    String::from_utf8_lossy(&listed.stdout)
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }

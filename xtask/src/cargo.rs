@@ -15,7 +15,15 @@ pub(crate) fn say(what: &str) {
 
 /// The cargo that runs this task.
 pub(crate) fn cargo(folder: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    program(
+        std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+        folder,
+    )
+}
+
+/// A program that works on a package as if nobody had started it from within another.
+pub(crate) fn program(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder);
     // Cargo tells a program that it runs which package that is; a cargo below it must not take this for its own.
     for (name, _) in std::env::vars_os() {

@@ -2,10 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,7 +16,6 @@ use crate::{
     binding::Binding,
     capability::{
         log::{LogRate, LogSink},
-        random::RandomVolume,
         wasi,
         wasi_http::WasiHttp,
     },
@@ -33,7 +29,8 @@ use crate::{
     engine::MAX_MEMORY,
     error::{BindError, CallError},
     instance::{Live, Warm, WarmPlace},
-    memory::{MemoryLimiter, MemoryMeter, Refusal},
+    memory::{MemoryLimiter, Refusal},
+    meter::Meter,
     release::{Release, ReleaseInner},
     tenant::Tenant,
 };
@@ -148,52 +145,12 @@ impl Bound {
     }
 }
 
-/// Counts what a call uses, outside of the store, because a store that is dropped half-way cannot be asked any more.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    pub(crate) memory: Arc<MemoryMeter>,
-    ticks: AtomicU64,
-    busy_ns: AtomicU64,
-    http_requests: AtomicU32,
-    http_bytes_in: AtomicU64,
-    http_bytes: AtomicU64,
-}
-
-impl Meter {
-    pub(crate) fn request_sent(&self) {
-        self.http_requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn bytes_in(&self, bytes: usize) {
-        self.http_bytes_in
-            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// In either direction.
-    pub(crate) fn http_bytes(&self, bytes: u64) {
-        self.http_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn usage(&self, since: Instant) -> CallUsage {
-        CallUsage {
-            wall_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
-            epoch_ticks: self.ticks.load(Ordering::Relaxed),
-            peak_memory: self.memory.peak(),
-            http_requests: self.http_requests.load(Ordering::Relaxed),
-            http_bytes_in: self.http_bytes_in.load(Ordering::Relaxed),
-            http_bytes: self.http_bytes.load(Ordering::Relaxed),
-            cpu_us: self.busy_ns.load(Ordering::Relaxed) / 1_000,
-        }
-    }
-}
-
 /// What host functions see of the call that they serve.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) bound: Arc<Bound>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) log: Arc<LogSink>,
-    pub(crate) random: Arc<RandomVolume>,
     /// What the guest's monotonic clocks count from: when its instance began, which may have been for an earlier call. They never go back.
     pub(crate) clock_start: Instant,
     deadline: Instant,
@@ -217,7 +174,7 @@ impl CallState {
         let memory = MemoryLimiter::new(
             bound.memory_limit,
             Arc::clone(&bound.tenant),
-            Arc::clone(&caller.meter.memory),
+            Arc::clone(&caller.meter),
         );
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
@@ -277,7 +234,7 @@ const MAX_RESOURCES: usize = 1_024;
 /// What the guest hands to the host in one go, in bytes of the host's own types. A full batch needs a few times its payload.
 const MIN_HOSTCALL_FUEL: usize = 64 << 20;
 
-type GuestResult<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
+pub(crate) type GuestResult<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
 
 /// Runs one function within the bounds of the binding, or within `at_most` if that is less. `place` is where a warm instance may lie and
 /// may be left.
@@ -286,7 +243,7 @@ pub(crate) async fn run<T: Send>(
     bound: &Arc<Bound>,
     place: Option<&Arc<WarmPlace>>,
     at_most: Option<Duration>,
-    function: impl for<'a> FnOnce(&'a v1_0::Guest, &'a mut Live) -> GuestResult<'a, T> + Send,
+    function: impl for<'a> FnOnce(&'a v1_0::Guest, &'a mut Live, &'a String) -> GuestResult<'a, T> + Send,
 ) -> Called<T> {
     let release = release.inner();
     let sandbox = &release.sandbox;
@@ -315,7 +272,6 @@ pub(crate) async fn run<T: Send>(
         bound: Arc::clone(bound),
         meter: Arc::clone(&meter),
         log: Arc::clone(&log),
-        random: Arc::default(),
         clock_start: warm
             .as_ref()
             .map_or(started, |warm| warm.live.store.data().caller.clock_start),
@@ -323,7 +279,7 @@ pub(crate) async fn run<T: Send>(
     };
     let body = Box::pin(async {
         let mut lived = Lived::begin(release, caller, warm, place.is_some()).await?;
-        let answer = function(&release.guest, lived.live()).await?;
+        let answer = function(&release.guest, lived.live(), &bound.binding.config).await?;
         Ok((lived, answer))
     });
     let body = Paced::new(&sandbox.cpu, bound.tenant.id, &meter.busy_ns, body);
@@ -345,7 +301,7 @@ pub(crate) async fn run<T: Send>(
             }
             answer.map_err(|error| CallError::Plugin(bound.scrubber.error(error)))
         }
-        Ok(Ok(Err(error))) => Err(classify(&error, &meter.memory, limit, bound)),
+        Ok(Ok(Err(error))) => Err(classify(&error, &meter, limit, bound)),
         Ok(Err(_elapsed)) => Err(CallError::Deadline {
             limit,
             backtrace: Vec::new(),
@@ -400,7 +356,7 @@ impl Lived {
 /// A store that served another call before.
 fn begin_call(store: &mut Store<CallState>, caller: Caller) {
     let state = store.data_mut();
-    state.memory.report_to(Arc::clone(&caller.meter.memory));
+    state.memory.report_to(Arc::clone(&caller.meter));
     state.caller = caller;
     state.wasi = None;
     state.wasi_http = None;
@@ -414,7 +370,7 @@ fn bound_store(store: &mut Store<CallState>) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|state| {
         let caller = &state.data().caller;
-        caller.meter.ticks.fetch_add(1, Ordering::Relaxed);
+        caller.meter.ticked();
         Ok(if Instant::now() >= caller.deadline {
             UpdateDeadline::Interrupt
         } else {
@@ -423,7 +379,7 @@ fn bound_store(store: &mut Store<CallState>) {
     });
 }
 
-fn classify(error: &wasmtime::Error, memory: &MemoryMeter, limit: Duration, bound: &Bound) -> CallError {
+fn classify(error: &wasmtime::Error, meter: &Meter, limit: Duration, bound: &Bound) -> CallError {
     let backtrace = backtrace_of(error);
     let trap = error.downcast_ref::<Trap>();
     match trap {
@@ -436,7 +392,7 @@ fn classify(error: &wasmtime::Error, memory: &MemoryMeter, limit: Duration, boun
     }
     // Runtimes abort in their own ways when an allocation fails, so what came after the refusal is put down to it.
     let bytes = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX);
-    match memory.refused() {
+    match meter.memory.refused() {
         Some(Refusal::Instance) => {
             return CallError::OutOfMemory {
                 limit_bytes: bytes(bound.memory_limit),

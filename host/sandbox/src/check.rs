@@ -80,8 +80,9 @@ pub(crate) fn streams(streams: Vec<RawStreamInfo>) -> Result<Vec<StreamInfo>, Ca
         .collect()
 }
 
-/// `at` says which record it is, for a person.
-fn record(record: &Record, at: &dyn Fn() -> String) -> Result<(), CallError> {
+/// `at` says which record it is, for a person; `given` is the payload that it was made from, if any. What comes back as it was given was not
+/// written by the guest.
+fn record(record: &Record, given: Option<&str>, at: &dyn Fn() -> String) -> Result<(), CallError> {
     if !(1..=MAX_KEY).contains(&record.key.len()) {
         return broken(format!(
             "{} has a key of {} bytes; it has to have 1 to {MAX_KEY}",
@@ -104,7 +105,9 @@ fn record(record: &Record, at: &dyn Fn() -> String) -> Result<(), CallError> {
         ));
     }
     let before = record.before.as_deref().map(|before| ("before", before));
-    for (field, text) in [("payload", record.payload.as_str())].into_iter().chain(before) {
+    let payload = Some(record.payload.as_str()).filter(|payload| Some(*payload) != given);
+    let payload = payload.map(|payload| ("payload", payload));
+    for (field, text) in payload.into_iter().chain(before) {
         if let Err(error) = is_json(text) {
             return broken(format!("the {field} of {} is not JSON: {error}", at()));
         }
@@ -112,10 +115,12 @@ fn record(record: &Record, at: &dyn Fn() -> String) -> Result<(), CallError> {
     Ok(())
 }
 
-fn records(all: &[Record], of: &str) -> Result<(), CallError> {
-    all.iter()
-        .enumerate()
-        .try_for_each(|(i, one)| record(one, &|| format!("record {i} of {of} (key `{}`)", shown(&one.key))))
+fn records(all: &[Record], given: Option<&str>, of: &dyn Fn() -> String) -> Result<(), CallError> {
+    all.iter().enumerate().try_for_each(|(i, one)| {
+        record(one, given, &|| {
+            format!("record {i} of {} (key `{}`)", of(), shown(&one.key))
+        })
+    })
 }
 
 /// A key for a message: what a stranger chose, cut to what fits into a line.
@@ -148,7 +153,7 @@ pub(crate) fn page(page: Page, max_records: u32, asked: Option<&str>) -> Result<
     if page.more && page.cursor.as_deref() == asked {
         return broken("`source.read` says that there is more, but its cursor has not moved on".to_owned());
     }
-    records(&page.records, "the page")?;
+    records(&page.records, None, &|| "the page".to_owned())?;
     Ok(page)
 }
 
@@ -193,13 +198,16 @@ pub(crate) fn received(received: Received) -> Result<Received, CallError> {
             reply.status
         ));
     }
-    records(&received.records, "the webhook")?;
+    records(&received.records, None, &|| "the webhook".to_owned())?;
     Ok(received)
 }
 
-pub(crate) fn transformed(answers: Vec<Transformed>, expected: usize) -> Result<Vec<Transformed>, CallError> {
-    let answers = one_each("answers", answers, expected)?;
-    for (i, answer) in answers.iter().enumerate() {
+pub(crate) fn transformed(
+    answers: Vec<Transformed>,
+    batch: &[Record],
+) -> Result<Vec<Transformed>, CallError> {
+    let answers = one_each("answers", answers, batch.len())?;
+    for (i, (answer, given)) in answers.iter().zip(batch).enumerate() {
         if let Transformed::Emit(emitted) = answer {
             if emitted.len() > MAX_FAN_OUT {
                 return broken(format!(
@@ -207,7 +215,9 @@ pub(crate) fn transformed(answers: Vec<Transformed>, expected: usize) -> Result<
                     emitted.len()
                 ));
             }
-            records(emitted, &format!("what record {i} of the batch became"))?;
+            records(emitted, Some(&given.payload), &|| {
+                format!("what record {i} of the batch became")
+            })?;
         }
     }
     Ok(answers)

@@ -105,17 +105,27 @@ fn one_answer_for_each() {
         "1 outcomes came back for 2 records",
     );
     refused(
-        transformed(vec![Transformed::Drop(String::new())], 2),
+        transformed(vec![Transformed::Drop(String::new())], &[good(), good()]),
         "1 answers came back for 2",
     );
     let mut bad = good();
     bad.payload = "x".to_owned();
     refused(
-        transformed(vec![Transformed::Emit(vec![bad])], 1),
+        transformed(vec![Transformed::Emit(vec![bad.clone()])], &[good()]),
         "record 0 of what record 0 of the batch became",
     );
+    let given_back = transformed(vec![Transformed::Emit(vec![bad.clone()])], &[bad.clone()]);
+    assert!(
+        given_back.is_ok(),
+        "what the caller gave is not the guest's fault"
+    );
+    bad.key.clear();
     refused(
-        transformed(vec![Transformed::Emit(vec![good(); MAX_FAN_OUT + 1])], 1),
+        transformed(vec![Transformed::Emit(vec![bad.clone()])], &[bad]),
+        "a key of 0 bytes",
+    );
+    refused(
+        transformed(vec![Transformed::Emit(vec![good(); MAX_FAN_OUT + 1])], &[good()]),
         "became 10001 records",
     );
     let found = Finding::Present {

@@ -17,12 +17,14 @@ use tokio::{
 };
 use wasmtime::{Store, component::Instance};
 
-use crate::call::CallState;
+use crate::{call::CallState, contract::v1_0::Loaded};
 
 /// A store and the instance in it.
 pub(crate) struct Live {
     pub(crate) store: Store<CallState>,
     pub(crate) instance: Instance,
+    /// What was called before.
+    pub(crate) loaded: Loaded,
 }
 
 /// So that what a guest piles up (memory never shrinks) has an end.

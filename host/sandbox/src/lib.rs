@@ -29,6 +29,7 @@ mod engine;
 mod error;
 mod instance;
 mod memory;
+mod meter;
 mod release;
 mod sandbox;
 mod session;

@@ -8,7 +8,7 @@ use std::sync::{
 
 use wasmtime::ResourceLimiter;
 
-use crate::tenant::Tenant;
+use crate::{meter::Meter, tenant::Tenant};
 
 /// What a table element takes in wasmtime.
 const TABLE_ELEMENT: usize = size_of::<usize>();
@@ -63,12 +63,12 @@ pub(crate) struct MemoryLimiter {
     used: usize,
     /// The growth that was allowed last, to be taken back if the engine could not do it.
     pending: usize,
-    meter: Arc<MemoryMeter>,
+    meter: Arc<Meter>,
     tenant: Arc<Tenant>,
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(limit: usize, tenant: Arc<Tenant>, meter: Arc<MemoryMeter>) -> Self {
+    pub(crate) fn new(limit: usize, tenant: Arc<Tenant>, meter: Arc<Meter>) -> Self {
         Self {
             limit,
             used: 0,
@@ -83,15 +83,15 @@ impl MemoryLimiter {
     }
 
     /// What is grown from now on belongs to another call.
-    pub(crate) fn report_to(&mut self, meter: Arc<MemoryMeter>) {
-        meter.saw(self.used);
+    pub(crate) fn report_to(&mut self, meter: Arc<Meter>) {
+        meter.memory.saw(self.used);
         self.meter = meter;
     }
 
     fn grow(&mut self, by: usize, maximum_allows: bool) -> bool {
         self.pending = 0;
         let Some(used) = self.used.checked_add(by).filter(|used| *used <= self.limit) else {
-            self.meter.refuse(Refusal::Instance);
+            self.meter.memory.refuse(Refusal::Instance);
             return false;
         };
         // A growth beyond the type's own maximum fails anyway, and says nothing about this limit.
@@ -99,12 +99,12 @@ impl MemoryLimiter {
             return false;
         }
         if !self.tenant.take_memory(by) {
-            self.meter.refuse(Refusal::Tenant);
+            self.meter.memory.refuse(Refusal::Tenant);
             return false;
         }
         self.used = used;
         self.pending = by;
-        self.meter.saw(used);
+        self.meter.memory.saw(used);
         true
     }
 
@@ -162,41 +162,41 @@ mod tests {
     use super::*;
     use crate::tenant::Tenants;
 
-    fn limiter(limit: usize, meter: &Arc<MemoryMeter>) -> MemoryLimiter {
+    fn limiter(limit: usize, meter: &Arc<Meter>) -> MemoryLimiter {
         let tenant = Tenants::default().get(&"a".parse().unwrap(), &TenantLimits::default());
         MemoryLimiter::new(limit, tenant, Arc::clone(meter))
     }
 
     #[test]
     fn memories_and_tables_count_together() {
-        let meter = Arc::new(MemoryMeter::default());
+        let meter = Arc::new(Meter::default());
         let mut limiter = limiter(1_000, &meter);
         assert!(limiter.memory_growing(0, 600, None).unwrap());
         assert!(limiter.table_growing(0, 10, None).unwrap());
-        assert_eq!(meter.peak(), 680);
+        assert_eq!(meter.memory.peak(), 680);
         assert!(
             !limiter.memory_growing(0, 400, None).unwrap(),
             "a second memory does not get a limit of its own"
         );
-        assert_eq!(meter.refused(), Some(Refusal::Instance));
+        assert_eq!(meter.memory.refused(), Some(Refusal::Instance));
     }
 
     #[test]
     fn a_growth_that_the_engine_could_not_do_is_taken_back() {
-        let meter = Arc::new(MemoryMeter::default());
+        let meter = Arc::new(Meter::default());
         let mut limiter = limiter(1_000, &meter);
         assert!(limiter.memory_growing(0, 900, None).unwrap());
         limiter.memory_grow_failed(wasmtime::Error::msg("no")).unwrap();
         assert!(limiter.memory_growing(0, 900, None).unwrap());
-        assert_eq!(meter.refused(), None);
+        assert_eq!(meter.memory.refused(), None);
     }
 
     #[test]
     fn the_own_maximum_of_a_memory_is_not_ours_to_report() {
-        let meter = Arc::new(MemoryMeter::default());
+        let meter = Arc::new(Meter::default());
         let mut limiter = limiter(1_000, &meter);
         assert!(!limiter.memory_growing(0, 200, Some(100)).unwrap());
-        assert_eq!(meter.refused(), None);
+        assert_eq!(meter.memory.refused(), None);
     }
 
     #[test]
@@ -206,12 +206,12 @@ mod tests {
             ..TenantLimits::default()
         };
         let tenant = Tenants::default().get(&"a".parse().unwrap(), &limits);
-        let meter = Arc::new(MemoryMeter::default());
+        let meter = Arc::new(Meter::default());
         let instance = || MemoryLimiter::new(1 << 20, Arc::clone(&tenant), Arc::clone(&meter));
         let (mut one, mut two) = (instance(), instance());
         assert!(one.memory_growing(0, 900_000, None).unwrap());
         assert!(!two.memory_growing(0, 900_000, None).unwrap());
-        assert_eq!(meter.refused(), Some(Refusal::Tenant));
+        assert_eq!(meter.memory.refused(), Some(Refusal::Tenant));
         drop(one);
         assert!(
             two.memory_growing(0, 900_000, None).unwrap(),

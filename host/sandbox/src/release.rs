@@ -131,7 +131,7 @@ impl Release {
             let bound = Bound::new(self, binding_of_nobody(), nobody).map_err(|error| CallError::Host {
                 message: error.to_string(),
             })?;
-            let called = call::run(self, &Arc::new(bound), None, None, |guest, live| {
+            let called = call::run(self, &Arc::new(bound), None, None, |guest, live, _| {
                 Box::pin(guest.describe(live))
             })
             .await;

@@ -2,15 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use stecker_model::{
-    Attributes, Authorization, Finding, Instances, LookupItem, Name, Outcome, Page, PluginError, Probe,
-    RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
+    Attributes, Authorization, Finding, Instances, LookupItem, Name, Outcome, Page, Probe, RawRequest,
+    ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
 };
 use stecker_registry::Role;
 
 use crate::{
-    call::{self, Bound, Called},
+    call::{self, Bound, Called, GuestResult},
     capability::http::denied,
     check,
     contract::v1_0::Guest,
@@ -48,8 +47,6 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
-
-type Answer<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
 
 impl Session {
     pub(crate) fn new(release: Release, bound: Bound) -> Self {
@@ -120,20 +117,12 @@ impl Session {
         &self,
         role: Role,
         at_most: Option<Duration>,
-        function: impl for<'a> FnOnce(&'a Guest, &'a mut Live, &'a String) -> Answer<'a, T> + Send + 'static,
+        function: impl for<'a> FnOnce(&'a Guest, &'a mut Live, &'a String) -> GuestResult<'a, T> + Send,
     ) -> Called<T> {
         if !self.release.has(role) {
             return Called::failed(CallError::NoRole(role));
         }
-        let bound = Arc::clone(&self.bound);
-        call::run(
-            &self.release,
-            &self.bound,
-            self.warm.as_ref(),
-            at_most,
-            move |guest, live| Box::pin(async move { function(guest, live, &bound.binding.config).await }),
-        )
-        .await
+        call::run(&self.release, &self.bound, self.warm.as_ref(), at_most, function).await
     }
 
     /// `connection.check`: whether and how the plugin reaches its system. A failed probe is an answer, not an error.
@@ -223,11 +212,10 @@ impl Session {
 
     /// `transform.apply`: one answer per record, in their order.
     pub async fn apply(&self, batch: Vec<Record>) -> Called<Vec<Transformed>> {
-        let expected = batch.len();
         self.call(Role::Transform, None, move |guest, live, config| {
             Box::pin(guest.apply(live, config, batch))
         })
         .await
-        .and_then(|answers| check::transformed(answers, expected))
+        .and_then(|(answers, batch)| check::transformed(answers, &batch))
     }
 }

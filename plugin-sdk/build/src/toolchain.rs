@@ -20,6 +20,7 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// The oldest compiler that builds guests: the one that the project itself asks for.
 pub(crate) const MINIMUM: &str = env!("CARGO_PKG_RUST_VERSION");
 
+const NO_CACHE: &str = "Debian's compiler: neither XDG_CACHE_HOME nor HOME says where to keep it";
 const QUESTION: Duration = Duration::from_secs(60);
 const RUSTUP: Duration = Duration::from_secs(90);
 
@@ -51,6 +52,25 @@ impl GuestToolchain {
     /// [`BuildError::NoToolchain`] with all that was tried.
     pub fn find_or_make(progress: Progress<'_>) -> Result<Self, BuildError> {
         Finder::default().find_or_make(progress)
+    }
+
+    /// Debian's compiler, whatever else is installed: it may be newer than that.
+    ///
+    /// # Errors
+    /// [`BuildError::NoToolchain`] where it is not to be had.
+    pub fn of_debian(progress: Progress<'_>) -> Result<Self, BuildError> {
+        let none = |why: String| BuildError::NoToolchain {
+            tried: vec![why],
+            minimum: MINIMUM.to_owned(),
+        };
+        let finder = Finder::default();
+        let root = finder.cache_root().ok_or_else(|| none(NO_CACHE.to_owned()))?;
+        match debian::find(&root) {
+            Some(found) => Ok(found),
+            None => {
+                debian::make(&root, progress).map_err(|error| none(format!("Debian's compiler: {error}")))
+            }
+        }
     }
 
     /// Cargo with this toolchain, free of what an outer build has set.
@@ -131,8 +151,7 @@ impl Finder {
                 Ok(toolchain) => return Ok(toolchain),
                 Err(error) => tried.push(format!("Debian's compiler: {error}")),
             },
-            (None, _) => tried
-                .push("Debian's compiler: neither XDG_CACHE_HOME nor HOME says where to keep it".to_owned()),
+            (None, _) => tried.push(NO_CACHE.to_owned()),
             (_, false) => tried.push("Debian's compiler: downloading is not allowed here".to_owned()),
         }
         Err(BuildError::NoToolchain {

@@ -51,9 +51,12 @@ pub(crate) fn expected(scenario: &Scenario) -> String {
             parts.push(part);
         }
     };
-    let ends = alternatives(&expect.ends);
+    let ends = alternatives(&expect.ends.0);
     if ends != "`ok`" {
         add(ends);
+    }
+    if let Some(once) = &expect.once {
+        add(format!("at least once {}", alternatives(&once.0)));
     }
     for step in &expect.step {
         if let Some(part) = of_step(step) {

@@ -8,10 +8,12 @@ use stecker_model::Period;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Expect {
-    /// How the call ends: `ok`, or a kind of `CallError`, `BindError` (with `bind-` before it) or `LoadError` (with `load-`), such as
-    /// `deadline` or `load-unknown-import`. Several, where more than one is right.
+    /// How the call ends: one of [`ENDINGS`]. Several, where more than one is right.
     #[serde(default = "fine")]
-    pub(crate) ends: OneOrMore,
+    pub(crate) ends: Ends,
+    /// Of several calls, how at least one of them ends.
+    #[serde(default)]
+    pub(crate) once: Option<Ends>,
     /// Parts of the answer, or of the error.
     #[serde(default)]
     pub(crate) contains: Vec<String>,
@@ -56,8 +58,68 @@ pub(crate) struct Expect {
     pub(crate) stored: Option<Vec<String>>,
 }
 
-fn fine() -> OneOrMore {
-    OneOrMore::One("ok".to_owned())
+fn fine() -> Ends {
+    Ends(OneOrMore::One("ok".to_owned()))
+}
+
+/// How a call can end: `ok`, a kind of `CallError`, of `BindError` (with `bind-` before it) or of `LoadError` (with `load-`; where the
+/// component itself is the reason, the code of `InspectError`).
+const ENDINGS: [&str; 36] = [
+    "ok",
+    "plugin",
+    "trap",
+    "deadline",
+    "out-of-memory",
+    "tenant-out-of-memory",
+    "stack-overflow",
+    "busy",
+    "no-role",
+    "contract",
+    "host",
+    "bind-config",
+    "bind-grant",
+    "bind-limits",
+    "load-compile",
+    "load-compile-bounds",
+    "load-does-not-fit",
+    "load-link",
+    "load-host",
+    "load-too-large",
+    "load-not-wasm",
+    "load-core-module",
+    "load-truncated",
+    "load-invalid",
+    "load-too-deep",
+    "load-too-many",
+    "load-too-large-at-first",
+    "load-function-too-large",
+    "load-wrong-contract",
+    "load-unknown-import",
+    "load-no-meta",
+    "load-incomplete-role",
+    "load-no-manifest",
+    "load-several-manifests",
+    "load-bad-manifest",
+    "load-contract-mismatch",
+];
+
+/// Some of [`ENDINGS`]. A name that is none would be an expectation that nothing can meet, so it is refused when the scenario is read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "OneOrMore")]
+pub(crate) struct Ends(pub(crate) OneOrMore);
+
+impl TryFrom<OneOrMore> for Ends {
+    type Error = String;
+
+    fn try_from(names: OneOrMore) -> Result<Self, String> {
+        match names.iter().find(|name| !ENDINGS.contains(&name.as_str())) {
+            Some(name) => Err(format!(
+                "no call ends with `{name}`; there are {}",
+                ENDINGS.join(", ")
+            )),
+            None => Ok(Self(names)),
+        }
+    }
 }
 
 /// A text, or a list of them.
@@ -69,11 +131,15 @@ pub(crate) enum OneOrMore {
 }
 
 impl OneOrMore {
-    pub(crate) fn holds(&self, text: &str) -> bool {
+    fn iter(&self) -> std::slice::Iter<'_, String> {
         match self {
-            Self::One(one) => one == text,
-            Self::More(more) => more.iter().any(|one| one == text),
+            Self::One(one) => std::slice::from_ref(one).iter(),
+            Self::More(more) => more.iter(),
         }
+    }
+
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.iter().any(|one| one == text)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -106,7 +106,8 @@ fn world_of(code: &str) -> String {
 
 fn build_probe() -> Result<Vec<u8>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target: PathBuf = here.join("../../target/guest");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("../../target"), PathBuf::from);
+    let target = target.join("guest");
     let toolchain = GuestToolchain::find_or_make(&|_| {})?;
     let output = toolchain
         .cargo()

@@ -61,10 +61,10 @@ pub(crate) fn judge(expect: &Expect, seen: &Observed) -> Vec<String> {
 fn endings(expect: &Expect, seen: &Observed, wrong: &mut Vec<String>) {
     for ending in &seen.endings {
         let (kind, text) = (ending.kind(), ending.text());
-        if !expect.ends.holds(kind) {
+        if !expect.ends.0.holds(kind) {
             wrong.push(format!(
                 "it ended with `{kind}` and not with {:?}: {}",
-                expect.ends,
+                expect.ends.0,
                 cut(&text)
             ));
             return;
@@ -83,6 +83,15 @@ fn endings(expect: &Expect, seen: &Observed, wrong: &mut Vec<String>) {
     }
     if seen.endings.is_empty() {
         wrong.push("nothing was called".to_owned());
+    }
+    if let Some(once) = &expect.once
+        && !seen.endings.iter().any(|ending| once.0.holds(ending.kind()))
+    {
+        wrong.push(format!(
+            "none of the calls ended with {:?}: {:?}",
+            once.0,
+            seen.endings.iter().map(Ending::kind).collect::<Vec<_>>()
+        ));
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
                         "it asked for {len} random bytes at once; it gets at most {MAX_AT_ONCE_WASI}"
                     ));
                 }
-                Ok((fill(&store.data().caller.random, len)?,))
+                Ok((fill(&store.data().caller.meter.random, len)?,))
             })?;
     }
     linker.allow_shadowing(false);

@@ -19,7 +19,7 @@ use super::{
     quota::Quota,
     resolve::ForbiddenAddresses,
 };
-use crate::call::Meter;
+use crate::meter::Meter;
 
 /// A request with all that the host puts in.
 pub(super) struct Outgoing {

@@ -41,8 +41,8 @@ use tokio::time::Instant;
 
 use crate::{
     binding::{Binding, Credentials},
-    call::Meter,
     error::BindError,
+    meter::Meter,
 };
 use client::{Bounds, Outgoing, Traffic};
 pub(crate) use credential::Supply;

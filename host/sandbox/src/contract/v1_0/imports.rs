@@ -118,6 +118,6 @@ impl clock::Host for CallState {
 
 impl random::Host for CallState {
     fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
-        capability::random::bytes(&self.caller.random, len)
+        capability::random::bytes(&self.caller.meter.random, len)
     }
 }

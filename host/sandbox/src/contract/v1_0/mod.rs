@@ -48,6 +48,23 @@ pub(crate) struct Guest {
     transform: Option<exports::transform::GuestIndices>,
 }
 
+/// The functions of one instance, role by role: a look-up compares their types with the contract's, which a warm instance needs once.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    connection: Option<exports::connection::Guest>,
+    source: Option<exports::source::Guest>,
+    destination: Option<exports::destination::Guest>,
+    webhook: Option<exports::webhook::Guest>,
+    transform: Option<exports::transform::Guest>,
+}
+
+fn once<G: Clone>(known: &mut Option<G>, load: impl FnOnce() -> wasmtime::Result<G>) -> wasmtime::Result<G> {
+    match known {
+        Some(guest) => Ok(guest.clone()),
+        None => Ok(known.insert(load()?).clone()),
+    }
+}
+
 /// Checked by the session before it calls; here for the case that it did not.
 fn role<T>(indices: Option<&T>, role: Role) -> wasmtime::Result<&T> {
     indices.ok_or_else(|| wasmtime::format_err!("the plugin does not export the role `{role}`"))
@@ -84,7 +101,41 @@ impl Guest {
     /// A new instance, in a store of its own.
     pub(crate) async fn instantiate(&self, mut store: Store<CallState>) -> wasmtime::Result<Live> {
         let instance = self.pre.instantiate_async(&mut store).await?;
-        Ok(Live { store, instance })
+        Ok(Live {
+            store,
+            instance,
+            loaded: Loaded::default(),
+        })
+    }
+
+    fn connection(&self, live: &mut Live) -> wasmtime::Result<exports::connection::Guest> {
+        once(&mut live.loaded.connection, || {
+            role(self.connection.as_ref(), Role::Connection)?.load(&mut live.store, &live.instance)
+        })
+    }
+
+    fn source(&self, live: &mut Live) -> wasmtime::Result<exports::source::Guest> {
+        once(&mut live.loaded.source, || {
+            role(self.source.as_ref(), Role::Source)?.load(&mut live.store, &live.instance)
+        })
+    }
+
+    fn destination(&self, live: &mut Live) -> wasmtime::Result<exports::destination::Guest> {
+        once(&mut live.loaded.destination, || {
+            role(self.destination.as_ref(), Role::Destination)?.load(&mut live.store, &live.instance)
+        })
+    }
+
+    fn webhook(&self, live: &mut Live) -> wasmtime::Result<exports::webhook::Guest> {
+        once(&mut live.loaded.webhook, || {
+            role(self.webhook.as_ref(), Role::Webhook)?.load(&mut live.store, &live.instance)
+        })
+    }
+
+    fn transform(&self, live: &mut Live) -> wasmtime::Result<exports::transform::Guest> {
+        once(&mut live.loaded.transform, || {
+            role(self.transform.as_ref(), Role::Transform)?.load(&mut live.store, &live.instance)
+        })
     }
 
     pub(crate) async fn describe(&self, live: &mut Live) -> Answer<String> {
@@ -93,8 +144,7 @@ impl Guest {
     }
 
     pub(crate) async fn check(&self, live: &mut Live, config: &String) -> Answer<Vec<Probe>> {
-        let indices = role(self.connection.as_ref(), Role::Connection)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.connection(live)?;
         let answer = guest.call_check(&mut live.store, config).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
@@ -104,15 +154,13 @@ impl Guest {
         live: &mut Live,
         config: &String,
     ) -> Answer<Vec<crate::check::RawStreamInfo>> {
-        let indices = role(self.connection.as_ref(), Role::Connection)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.connection(live)?;
         let answer = guest.call_discover(&mut live.store, config).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
 
     pub(crate) async fn read(&self, live: &mut Live, config: &String, request: ReadRequest) -> Answer<Page> {
-        let indices = role(self.source.as_ref(), Role::Source)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.source(live)?;
         let answer = guest.call_read(&mut live.store, config, &request.into()).await?;
         Ok(answer.map(Into::into).map_err(Into::into))
     }
@@ -124,8 +172,7 @@ impl Guest {
         stream: &str,
         cursor: &String,
     ) -> Answer<()> {
-        let indices = role(self.source.as_ref(), Role::Source)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.source(live)?;
         let answer = guest
             .call_acknowledge(&mut live.store, config, stream, cursor)
             .await?;
@@ -139,8 +186,7 @@ impl Guest {
         stream: &str,
         batch: Vec<WriteItem>,
     ) -> Answer<Vec<Outcome>> {
-        let indices = role(self.destination.as_ref(), Role::Destination)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.destination(live)?;
         let batch: Vec<_> = convert::all(batch);
         let answer = guest.call_write(&mut live.store, config, stream, &batch).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
@@ -153,8 +199,7 @@ impl Guest {
         stream: &str,
         items: Vec<LookupItem>,
     ) -> Answer<Vec<Finding>> {
-        let indices = role(self.destination.as_ref(), Role::Destination)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.destination(live)?;
         let items: Vec<_> = convert::all(items);
         let answer = guest.call_lookup(&mut live.store, config, stream, &items).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
@@ -166,8 +211,7 @@ impl Guest {
         config: &String,
         request: RawRequest,
     ) -> Answer<Received> {
-        let indices = role(self.webhook.as_ref(), Role::Webhook)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.webhook(live)?;
         let answer = guest
             .call_receive(&mut live.store, config, &request.into())
             .await?;
@@ -181,8 +225,7 @@ impl Guest {
         url: &str,
         topics: &[String],
     ) -> Answer<Vec<Subscription>> {
-        let indices = role(self.webhook.as_ref(), Role::Webhook)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.webhook(live)?;
         let answer = guest.call_subscribe(&mut live.store, config, url, topics).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
     }
@@ -193,8 +236,7 @@ impl Guest {
         config: &String,
         subscriptions: Vec<Subscription>,
     ) -> Answer<()> {
-        let indices = role(self.webhook.as_ref(), Role::Webhook)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+        let guest = self.webhook(live)?;
         let subscriptions: Vec<_> = convert::all(subscriptions);
         let answer = guest
             .call_unsubscribe(&mut live.store, config, &subscriptions)
@@ -202,16 +244,18 @@ impl Guest {
         Ok(answer.map_err(Into::into))
     }
 
+    /// With the batch, which the answers are compared with.
     pub(crate) async fn apply(
         &self,
         live: &mut Live,
         config: &String,
         batch: Vec<Record>,
-    ) -> Answer<Vec<Transformed>> {
-        let indices = role(self.transform.as_ref(), Role::Transform)?;
-        let guest = indices.load(&mut live.store, &live.instance)?;
+    ) -> Answer<(Vec<Transformed>, Vec<Record>)> {
+        let guest = self.transform(live)?;
         let batch: Vec<_> = convert::all(batch);
         let answer = guest.call_apply(&mut live.store, config, &batch).await?;
-        Ok(answer.map(convert::all).map_err(Into::into))
+        Ok(answer
+            .map(|answers| (convert::all(answers), convert::all(batch)))
+            .map_err(Into::into))
     }
 }

@@ -25,7 +25,7 @@ use super::super::{
     pool::Pool,
     quota::Quota,
 };
-use crate::{binding::Secret, call::Meter};
+use crate::{binding::Secret, meter::Meter};
 
 /// Tokens are small.
 const MAX_ANSWER: usize = 256 << 10;

@@ -27,8 +27,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     binding::{Binding, NoStorage, TracingObserver},
-    call::Meter,
     egress::{Egress, Exchange, HttpRequest, HttpResponse, Network, ResponseBudget, Supply},
+    meter::Meter,
 };
 
 const MANIFEST: &str = r#"
