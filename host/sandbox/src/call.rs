@@ -3,6 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -250,14 +251,21 @@ pub(crate) async fn run<T: Send>(
     let limit = at_most.map_or(bound.deadline, |at_most| at_most.min(bound.deadline));
     let asked = Instant::now();
     // The tenant's own turn comes first, so that one that asks for a thousand calls waits in its own line and not in everybody's.
-    let admission = async {
+    let mut admission = std::pin::pin!(async {
         let tenant = bound.tenant.admit().await?;
         Some((tenant, sandbox.admission.acquire().await.ok()?))
+    });
+    // Mostly nobody waits, and then neither a timer nor another look at the clock is needed.
+    let (admission, started) = match futures_util::poll!(admission.as_mut()) {
+        Poll::Ready(admitted) => (admitted, asked),
+        Poll::Pending => {
+            let admitted = tokio::time::timeout_at((asked + limit).into(), admission).await;
+            (admitted.ok().flatten(), Instant::now())
+        }
     };
-    let Ok(Some(admitted)) = tokio::time::timeout(limit, admission).await else {
+    let Some(admitted) = admission else {
         return Called::failed(CallError::Busy { waited: limit });
     };
-    let started = Instant::now();
     tracing::trace!(waited = ?started - asked, connection = %bound.binding.connection, "a call is let in");
     let meter = Arc::new(Meter::default());
     let warm = place.and_then(|place| place.take());
@@ -285,10 +293,11 @@ pub(crate) async fn run<T: Send>(
     let body = Paced::new(&sandbox.cpu, bound.tenant.id, &meter.busy_ns, body);
     // Epochs stop a guest that computes, and they tell where it was. This one is for a guest that waits, so it comes a little later.
     let grace = sandbox.tick * 5;
-    let ended = AssertUnwindSafe(tokio::time::timeout(limit + grace, body))
+    let until = started + limit + grace;
+    let ended = AssertUnwindSafe(tokio::time::timeout_at(until.into(), body))
         .catch_unwind()
         .await;
-    drop(admitted);
+    let over = Instant::now();
     // The observer is the embedder's code, so it may panic as well.
     let ended = match std::panic::catch_unwind(AssertUnwindSafe(|| log.finish())) {
         Ok(()) => ended,
@@ -297,7 +306,7 @@ pub(crate) async fn run<T: Send>(
     let result = match ended {
         Ok(Ok(Ok((lived, answer)))) => {
             if let (Lived::Warm(warm), Some(place)) = (lived, place) {
-                warm.put_back(place);
+                warm.put_back(place, over.into());
             }
             answer.map_err(|error| CallError::Plugin(bound.scrubber.error(error)))
         }
@@ -310,7 +319,9 @@ pub(crate) async fn run<T: Send>(
             message: panic_text(&*panic),
         }),
     };
-    let usage = meter.usage(started);
+    // Not before the instance is gone or kept: its place in the pool is what was admitted.
+    drop(admitted);
+    let usage = meter.usage(over - started);
     bound.tenant.book(&usage);
     Called { result, usage }
 }
@@ -318,7 +329,7 @@ pub(crate) async fn run<T: Send>(
 /// The instance of a call, and whether it may outlive it.
 enum Lived {
     Once(Box<Live>),
-    Warm(Box<Warm>),
+    Warm(Warm),
 }
 
 impl Lived {
@@ -330,18 +341,18 @@ impl Lived {
     ) -> wasmtime::Result<Self> {
         if let Some(mut warm) = warm {
             begin_call(&mut warm.live.store, caller);
-            return Ok(Self::Warm(Box::new(warm)));
+            return Ok(Self::Warm(warm));
         }
         let sandbox = &release.sandbox;
         let mut store = Store::new(&sandbox.engine, CallState::new(caller));
         bound_store(&mut store);
-        let live = release.guest.instantiate(store).await?;
+        let live = Box::new(release.guest.instantiate(store).await?);
         if !keep {
-            return Ok(Self::Once(Box::new(live)));
+            return Ok(Self::Once(live));
         }
         Ok(match Warm::new(live, &sandbox.warm_room) {
-            Ok(warm) => Self::Warm(Box::new(warm)),
-            Err(live) => Self::Once(Box::new(live)),
+            Ok(warm) => Self::Warm(warm),
+            Err(live) => Self::Once(live),
         })
     }
 

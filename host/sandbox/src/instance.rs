@@ -50,7 +50,7 @@ struct Kept {
 
 /// An instance that can serve more than one call.
 pub(crate) struct Warm {
-    pub(crate) live: Live,
+    pub(crate) live: Box<Live>,
     calls: u32,
     /// Warm instances have room in the pool beyond that of running calls, and this is a part of it.
     _room: OwnedSemaphorePermit,
@@ -74,7 +74,7 @@ impl WarmPlace {
 
 impl Warm {
     /// A new instance that may become warm, if there is room for one more.
-    pub(crate) fn new(live: Live, room: &Arc<Semaphore>) -> Result<Self, Live> {
+    pub(crate) fn new(live: Box<Live>, room: &Arc<Semaphore>) -> Result<Self, Box<Live>> {
         match Arc::clone(room).try_acquire_owned() {
             Ok(room) => Ok(Self {
                 live,
@@ -86,7 +86,7 @@ impl Warm {
     }
 
     /// After a call that ended in order. Whether it is kept is decided here.
-    pub(crate) fn put_back(mut self, place: &Arc<WarmPlace>) {
+    pub(crate) fn put_back(mut self, place: &Arc<WarmPlace>, now: Instant) {
         self.calls += 1;
         let state = self.live.store.data();
         // A handle that the guest still holds belongs to the call that is over; and a guest that has come to half of its memory
@@ -102,7 +102,7 @@ impl Warm {
             if place.kept.is_none() {
                 place.kept = Some(Kept {
                     warm: self,
-                    since: Instant::now(),
+                    since: now,
                 });
             }
             !std::mem::replace(&mut place.watched, true)

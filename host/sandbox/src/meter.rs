@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::Instant,
+    time::Duration,
 };
 
 use stecker_model::CallUsage;
@@ -41,9 +41,9 @@ impl Meter {
         self.http_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn usage(&self, since: Instant) -> CallUsage {
+    pub(crate) fn usage(&self, took: Duration) -> CallUsage {
         CallUsage {
-            wall_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            wall_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             epoch_ticks: self.ticks.load(Ordering::Relaxed),
             peak_memory: self.memory.peak(),
             http_requests: self.http_requests.load(Ordering::Relaxed),

@@ -34,7 +34,7 @@ pub fn engine_for(instances: u32) -> wasmtime::Result<Engine> {
         .total_tables(instances * 8)
         .table_elements(50_000)
         .max_memory_size(MEMORY)
-        .linear_memory_keep_resident(256 << 10)
+        .linear_memory_keep_resident(4 << 20)
         .table_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto)
         .max_unused_warm_slots(instances);

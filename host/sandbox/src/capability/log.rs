@@ -2,7 +2,10 @@
 //! the minute; the rest is counted.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -38,6 +41,8 @@ pub(crate) struct LogSink {
     rate: Arc<LogRate>,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
+    /// Most calls write nothing.
+    is_used: AtomicBool,
 }
 
 #[derive(Default)]
@@ -77,10 +82,12 @@ impl LogSink {
             rate,
             observer,
             state: Mutex::default(),
+            is_used: AtomicBool::new(false),
         }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        self.is_used.store(true, Ordering::Release);
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -147,6 +154,9 @@ impl LogSink {
 
     /// At the end of the call: lines without an end, and how much was left out.
     pub(crate) fn finish(&self) {
+        if !self.is_used.load(Ordering::Acquire) {
+            return;
+        }
         let pending = self.with(|state| {
             [
                 (Output::Stdout, std::mem::take(&mut state.stdout)),
@@ -158,6 +168,7 @@ impl LogSink {
         }
         // The instance may serve another call, which begins anew.
         let State { lines, surplus, .. } = self.with(std::mem::take);
+        self.is_used.store(false, Ordering::Release);
         // A session whose minute is used up has said so often enough.
         if surplus > 0 && lines > 0 {
             self.observer.log(

@@ -149,6 +149,9 @@ pub(super) async fn receive(
     })?;
     let headers = response.headers().clone();
     let mut decoder = Decoder::new(coding, bounds.max, bounds.budget);
+    if let Some(length) = response.content_length() {
+        decoder.expect(length);
+    }
     let mut chunks = response.bytes_stream();
     let mut is_empty = true;
     loop {

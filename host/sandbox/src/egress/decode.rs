@@ -18,6 +18,8 @@ pub(super) const ACCEPTED: &str = "gzip, br";
 const MAX_RATIO: usize = 100;
 const FREE: usize = 1 << 20;
 const PIECE: usize = 16 << 10;
+/// Room that is made at once because a header says so; a server may say anything.
+const MAX_EXPECTED: usize = 1 << 20;
 
 /// How an answer is coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +203,14 @@ impl<'a> Decoder<'a> {
             Inner::Deflate(decoder) => decoder.get_mut(),
             Inner::Brotli(decoder) => &mut decoder.sink,
         }
+    }
+
+    /// So much is said to come, in one piece or many.
+    pub(super) fn expect(&mut self, coded: u64) {
+        let sink = self.sink();
+        let most = MAX_EXPECTED.min(sink.max);
+        sink.body
+            .reserve_exact(usize::try_from(coded).map_or(most, |coded| coded.min(most)));
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Fault> {

@@ -253,7 +253,7 @@ async fn a_request_needs_its_grant() {
     assert_eq!(echoed(&response, "x-trace").as_deref(), Some("1"));
     assert_eq!(echoed(&response, "idempotency-key").as_deref(), Some("key-1"));
     assert_eq!(echoed(&response, "host"), Some(address.clone()));
-    let usage = meter.usage(std::time::Instant::now());
+    let usage = meter.usage(Duration::ZERO);
     assert_eq!(usage.http_requests, 1);
     assert_eq!(usage.http_bytes_in, u64::try_from(response.body.len()).unwrap());
 
@@ -553,6 +553,6 @@ async fn answers_are_bounded_while_they_come() {
         (ErrorCode::Fatal, Some("maybe")),
         "{too_big}"
     );
-    let read = meter.usage(std::time::Instant::now()).http_bytes_in;
+    let read = meter.usage(Duration::ZERO).http_bytes_in;
     assert!(read < 1 << 20, "it stopped reading, at {read}");
 }
