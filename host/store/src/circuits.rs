@@ -57,7 +57,7 @@ impl Store {
         connection: &Name,
         change: impl FnOnce(Circuit, i64) -> Option<CircuitChange> + Send,
     ) -> Result<(Circuit, bool), StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let mut sql = Sql::new("SELECT generation FROM connections WHERE tenant = ");
         sql.bind(tenant.as_str())
             .push(" AND name = ")

@@ -100,7 +100,7 @@ impl Store {
         now: i64,
     ) -> Result<bool, StoreError> {
         let reason = readable(reason).into_owned();
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let done = sqlx::query(
             "UPDATE flows SET paused_at = $1, paused_reason = $2 WHERE tenant = $3 AND name = $4 AND paused_at IS NULL",
         )
@@ -132,7 +132,7 @@ impl Store {
         actor: &str,
         now: i64,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let done = sqlx::query(
             "UPDATE flows SET paused_at = NULL, paused_reason = NULL \
              WHERE tenant = $1 AND name = $2 AND paused_at IS NOT NULL",
@@ -177,7 +177,7 @@ impl Store {
     /// # Errors
     /// The flow is unknown, or the database fails.
     pub async fn request_run(&self, tenant: &Name, flow: &Name, now: i64) -> Result<i64, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let row = sqlx::query(
             "UPDATE flows SET run_requested = run_requested + 1 WHERE tenant = $1 AND name = $2 RETURNING run_requested",
         )

@@ -151,7 +151,7 @@ impl Store {
         condition: KvCondition,
         quota: KvQuota,
     ) -> Result<u64, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let Place { used, keys, entry } = hold(&mut tx, tenant, connection, key).await?;
         condition.check(entry.map(|(_, version)| version))?;
         let keys = keys + u64::from(entry.is_none());
@@ -197,7 +197,7 @@ impl Store {
         key: &str,
         condition: KvCondition,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let Place { used, keys, entry } = hold(&mut tx, tenant, connection, key).await?;
         condition.check(entry.map(|(_, version)| version))?;
         let Some((bytes, _)) = entry else {

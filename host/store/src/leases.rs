@@ -99,7 +99,7 @@ impl Store {
 
     /// Begins a transaction that can only end well if the lease is the current one: until it ends, nobody can take the unit.
     pub(crate) async fn begin_fenced(&self, lease: &Lease) -> Result<Tx, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(&lease.tenant).await?;
         let mut sql = Sql::new("SELECT epoch FROM leases WHERE tenant = ");
         sql.bind(lease.tenant.as_str())
             .push(" AND unit = ")

@@ -30,6 +30,7 @@ mod settle;
 mod specs;
 mod sql;
 mod tenants;
+mod turns;
 mod usage;
 mod vault;
 mod webhooks;
@@ -40,6 +41,7 @@ use std::sync::{
 };
 
 use sqlx::AnyPool;
+use stecker_model::Name;
 
 pub use accept::{Committed, NewRecord};
 pub use audit::AuditEntry;
@@ -64,6 +66,7 @@ pub use vault::{
 pub use webhooks::{Fanout, SettleWebhook, SettledWebhook, StoredWebhook, WebhookVerdict};
 
 use sql::Tx;
+use turns::{Turn, Turns};
 
 /// A database of the host. Cheap to clone; all clones share its connections.
 #[derive(Debug, Clone)]
@@ -77,7 +80,8 @@ struct Inner {
     reader: AnyPool,
     backend: Backend,
     schema_version: i64,
-    turn: AtomicI64,
+    turns: Turns,
+    slot: AtomicI64,
     vault: OnceLock<Arc<vault::Shared>>,
 }
 
@@ -153,8 +157,21 @@ impl Store {
     }
 
     async fn begin_tx(&self) -> Result<Tx, StoreError> {
+        self.begin_in_turn(None).await
+    }
+
+    /// For what a tenant's plugins, callers and flows write all day: its neighbours wait for one of its writes at most.
+    async fn begin_tx_of(&self, tenant: &Name) -> Result<Tx, StoreError> {
+        let turn = match self.inner.backend {
+            Backend::Sqlite => Some(self.inner.turns.of(tenant).await),
+            Backend::Postgres => None,
+        };
+        self.begin_in_turn(turn).await
+    }
+
+    async fn begin_in_turn(&self, turn: Option<Turn>) -> Result<Tx, StoreError> {
         let pool = &self.inner.writer;
-        Ok(pool.begin_with(self.inner.backend.begin()).await?)
+        Ok(Tx::new(pool.begin_with(self.inner.backend.begin()).await?, turn))
     }
 
     /// What makes a `SELECT` of a transaction keep others away from its rows. SQLite has one writer anyway.
@@ -177,7 +194,7 @@ impl Store {
     fn slot(&self) -> i64 {
         match self.inner.backend {
             Backend::Sqlite => 0,
-            Backend::Postgres => self.inner.turn.fetch_add(1, Ordering::Relaxed).rem_euclid(8),
+            Backend::Postgres => self.inner.slot.fetch_add(1, Ordering::Relaxed).rem_euclid(8),
         }
     }
 }

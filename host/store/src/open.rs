@@ -64,7 +64,8 @@ impl Store {
                 reader,
                 backend,
                 schema_version,
-                turn: std::sync::atomic::AtomicI64::new(0),
+                turns: crate::turns::Turns::default(),
+                slot: std::sync::atomic::AtomicI64::new(0),
                 vault: std::sync::OnceLock::new(),
             }),
         })

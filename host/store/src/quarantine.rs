@@ -72,7 +72,7 @@ impl Store {
         actor: &str,
         now: i64,
     ) -> Result<u64, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let moved = move_selected(&mut tx, tenant, selection, || {
             let mut sql = Sql::new(
                 "UPDATE records SET state = 'retrying', attempts_at_reset = attempts, updated_at = ",
@@ -105,7 +105,7 @@ impl Store {
         actor: &str,
         now: i64,
     ) -> Result<u64, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let why = Reason {
             code: "discarded".to_owned(),
             message: reason.to_owned(),

@@ -1,20 +1,55 @@
 //! The little that stands between this crate's SQL and the driver: statements put together at run time, lists in pieces of
 //! a few fixed sizes, and checks of values on their way in and out.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    ops::{Deref, DerefMut},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    Any, Arguments, AssertSqlSafe, Encode, Row, Type,
+    Any, AnyConnection, Arguments, AssertSqlSafe, Encode, Row, Type,
     any::{AnyArguments, AnyRow},
     query::Query,
 };
 use stecker_model::Name;
 
-use crate::StoreError;
+use crate::{StoreError, turns::Turn};
 
 /// A transaction on either database.
-pub(crate) type Tx = sqlx::Transaction<'static, Any>;
+pub(crate) struct Tx {
+    // Before the turn, so that it is over when the next one begins.
+    inner: sqlx::Transaction<'static, Any>,
+    _turn: Option<Turn>,
+}
+
+impl Tx {
+    pub(crate) fn new(inner: sqlx::Transaction<'static, Any>, turn: Option<Turn>) -> Self {
+        Self { inner, _turn: turn }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.inner.commit().await
+    }
+
+    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.inner.rollback().await
+    }
+}
+
+impl Deref for Tx {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+}
 
 /// Ends an `UPDATE records` that began with [`Sql::with_keys`], or with a list that has the same key.
 pub(crate) const OF_RECORDS: &str =

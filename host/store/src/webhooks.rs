@@ -114,7 +114,7 @@ impl Store {
         request: &RawRequest,
         now: i64,
     ) -> Result<i64, StoreError> {
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         loop {
             // Time and 20 random bits: no counter that every call of a tenant would have to wait for.
             let random = uuid::Uuid::now_v7().as_u128() & 0xf_ffff;
@@ -165,7 +165,7 @@ impl Store {
             reason,
             mut fanout,
         } = settle;
-        let mut tx = self.begin_tx().await?;
+        let mut tx = self.begin_tx_of(tenant).await?;
         let open = sqlx::query(
             "UPDATE webhooks SET state = $1, settled_at = $2, event_id = $3, reason = $4 \
              WHERE tenant = $5 AND id = $6 AND connection = $7 AND state = 'received'",
