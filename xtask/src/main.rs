@@ -2,6 +2,7 @@
 
 mod bench;
 mod cargo;
+mod crash;
 mod demo;
 mod denials;
 mod leak;
@@ -38,6 +39,7 @@ enum Task {
     Denials(denials::Denials),
     Plugins(plugins::Plugins),
     Neighbour(neighbour::Neighbour),
+    Crash(crash::Crash),
     Leak(leak::Leak),
 }
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Task::Denials(task) => task.run(),
         Task::Plugins(task) => task.run(),
         Task::Neighbour(task) => task.run(),
+        Task::Crash(task) => task.run(),
         Task::Leak(task) => task.run(),
     };
     match result {

@@ -627,7 +627,7 @@ pub(crate) struct Serve {
     )]
     pub(crate) listen: SocketAddr,
     /// How long the flows of a node that died wait for another one (several nodes on one Postgres)
-    #[arg(long, value_name = "PERIOD", default_value = "15s")]
+    #[arg(long, value_name = "PERIOD", default_value = "6s")]
     pub(crate) lease: Period,
     /// A name server that the hosts of plugins' requests are looked up with; may be given several times [default: the system's
     /// way, with its hosts file]

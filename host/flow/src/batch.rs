@@ -15,6 +15,7 @@ use crate::{
     FlowError,
     calls::Bound,
     context::FlowContext,
+    evidence, fail_point,
     outcome::{self, Progress, Verdict},
     prepare::{self, BatchFailed, Prepared},
 };
@@ -64,6 +65,7 @@ pub(crate) async fn deliver_batch(
             return Ok(seqs);
         }
     };
+    fail_point::pass("batch-chosen");
     let mut work = Work {
         ctx: &ctx,
         shared: &shared,
@@ -79,7 +81,7 @@ pub(crate) async fn deliver_batch(
             .begin(&ctx.lease, ctx.flow(), &seqs, &release, ctx.now())
             .await
         {
-            Ok(()) => {}
+            Ok(()) => fail_point::pass("attempt-begun"),
             // Somebody decided on one of them in between; nothing was begun, and the next look sees it as it is now.
             Err(StoreError::Conflict { .. }) => {
                 locked(&shared).hold_until = ctx.now() + 100;
@@ -90,7 +92,9 @@ pub(crate) async fn deliver_batch(
     }
     work.run(batch).await;
     let settled = std::mem::take(&mut work.settled);
+    fail_point::pass(if lookup { "looked-up" } else { "written" });
     settle(&ctx, settled).await?;
+    fail_point::pass("settled");
     Ok(seqs)
 }
 
@@ -128,6 +132,9 @@ struct Item {
     attempt: u32,
     outputs: Vec<Record>,
     progress: Progress,
+    /// What it was asked with, once it was.
+    request: Option<String>,
+    answer: Option<String>,
 }
 
 impl Item {
@@ -168,6 +175,7 @@ impl Work<'_> {
             Ok(prepared) => prepared,
             Err(failed) => return self.transform_failed(batch, &failed),
         };
+        fail_point::pass("transformed");
         let mut items = Vec::with_capacity(batch.len());
         for (due, prepared) in batch.into_iter().zip(prepared) {
             let attempt = if self.lookup {
@@ -183,6 +191,8 @@ impl Work<'_> {
                         attempt,
                         outputs,
                         progress,
+                        request: None,
+                        answer: None,
                     });
                 }
                 Prepared::Dropped(reason) => {
@@ -199,6 +209,13 @@ impl Work<'_> {
         let verdicts = if self.lookup {
             self.look_up(&items).await
         } else {
+            for item in &mut items {
+                let asked: Vec<_> = item
+                    .open_outputs()
+                    .map(|output| (output, item.idempotency_key(output)))
+                    .collect();
+                item.request = Some(evidence::of_request(&self.ctx.spec.destination.stream, &asked));
+            }
             self.write(&items).await
         };
         self.conclude(items, verdicts);
@@ -280,6 +297,7 @@ impl Work<'_> {
                             item.progress.done(&output, external_id.clone());
                         }
                     }
+                    item.answer = Some(evidence::of_answer(&own));
                     self.settle(&item, outcome::combine(own));
                 }
             }
@@ -395,6 +413,10 @@ impl Work<'_> {
             }
         }
         self.push(&item.due, state, item.progress.to_text(), word);
+        if let Some(settled) = self.settled.last_mut() {
+            settled.request.clone_from(&item.request);
+            settled.answer.clone_from(&item.answer);
+        }
     }
 
     /// A lookup is no attempt, but a record that was tried often enough and is not there is given up like any other.
@@ -416,6 +438,8 @@ impl Work<'_> {
             to,
             outputs,
             outcome: outcome.to_owned(),
+            request: None,
+            answer: None,
         });
     }
 }

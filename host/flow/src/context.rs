@@ -10,13 +10,14 @@ use stecker_store::{Lease, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, sessions::Sessions};
+use crate::{clock::Clock, keeper::Keeper, sessions::Sessions};
 
 /// One flow, held by this node under a lease.
 pub(crate) struct FlowContext {
     pub(crate) tenant: Name,
     pub(crate) spec: FlowSpec,
     pub(crate) lease: Lease,
+    pub(crate) keeper: Arc<Keeper>,
     pub(crate) store: Store,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 use crate::{
     batch::{Shared, deliver_batch, locked},
     context::FlowContext,
-    reader::millis,
+    reader::{IDLE_LOOK, millis},
 };
 
-/// How long an idle deliverer sleeps before it looks by itself, should a wake-up have been lost (another node's webhook).
+/// How long a deliverer that is busy waits at most before it looks whether more is due.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Why delivering ended.
@@ -158,9 +158,12 @@ async fn wait_for_work(ctx: &FlowContext, shared: &Mutex<Shared>) -> Result<(), 
     let now = ctx.now();
     let hold = locked(shared).hold_until;
     let next = ctx.store.next_due_at(&ctx.tenant, ctx.flow()).await?;
-    let wait = next
-        .map_or(LOOK, |at| millis(at.max(hold) - now))
-        .clamp(Duration::from_millis(1), LOOK);
+    let mut wait = next.map_or(IDLE_LOOK, |at| millis(at.max(hold) - now));
+    if hold > now {
+        // What was never tried is due at any time, and waits for this alone.
+        wait = wait.min(millis(hold - now));
+    }
+    let wait = wait.clamp(Duration::from_millis(1), IDLE_LOOK);
     tokio::select! {
         () = ctx.stop.cancelled() => {}
         () = ctx.deliver_now.notified() => {}

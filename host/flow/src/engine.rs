@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use stecker_model::{
@@ -12,20 +12,18 @@ use stecker_model::{
 };
 use stecker_sandbox::Sandbox;
 use stecker_store::{FlowRow, Store, StoreError};
-use tokio::{
-    sync::Notify,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Clock, FlowError, SystemClock, circuit,
     context::FlowContext,
-    guard,
+    fail_point, guard,
+    keeper::Keeper,
     releases::Releases,
     runner,
     sessions::{Sessions, Supplies},
-    status, validate, webhook,
+    status, supervisor, validate, webhook,
 };
 
 /// How an engine behaves.
@@ -36,7 +34,7 @@ pub struct EngineOptions {
     pub node: String,
     /// How long a lease lasts without renewal, so how long a dead node's flows wait. Renewed at a third of it.
     pub lease_ttl: Duration,
-    /// How often the engine looks for changes that nobody told it of.
+    /// How often the engine looks for changes that nobody told it of. A look reads one row.
     pub poll: Duration,
     /// The clock.
     pub clock: Arc<dyn Clock>,
@@ -46,7 +44,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             node: "local".to_owned(),
-            lease_ttl: Duration::from_secs(15),
+            lease_ttl: Duration::from_secs(6),
             poll: Duration::from_millis(500),
             clock: Arc::new(SystemClock),
         }
@@ -59,25 +57,25 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    store: Store,
+pub(crate) struct Inner {
+    pub(crate) store: Store,
     releases: Arc<Releases>,
     sessions: Arc<Sessions>,
     supplies: Supplies,
-    options: EngineOptions,
-    stop: CancellationToken,
-    changed: Notify,
+    pub(crate) options: EngineOptions,
+    pub(crate) stop: CancellationToken,
+    pub(crate) changed: Notify,
     supervisor: Mutex<Option<JoinHandle<()>>>,
     /// The flows that run here, so that webhooks and run requests reach them at once.
-    running: Mutex<HashMap<FlowKey, Arc<FlowContext>>>,
+    pub(crate) running: Mutex<HashMap<FlowKey, Arc<FlowContext>>>,
+    pub(crate) keeper: Arc<Keeper>,
+    /// Another host said that one came or went.
+    pub(crate) nodes_changed: AtomicBool,
 }
 
-type FlowKey = (Name, Name);
+pub(crate) type FlowKey = (Name, Name);
 
-/// The longest that a flow rests after the store failed it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-fn lease_unit(flow: &Name) -> String {
+pub(crate) fn lease_unit(flow: &Name) -> String {
     format!("flow/{flow}")
 }
 
@@ -92,6 +90,7 @@ impl Engine {
             clock: Arc::clone(&options.clock),
         };
         let sessions = Arc::new(Sessions::new(supplies.clone(), Arc::clone(&releases)));
+        let keeper = Arc::new(Keeper::new(options.node.clone(), options.lease_ttl));
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -103,6 +102,8 @@ impl Engine {
                 changed: Notify::new(),
                 supervisor: Mutex::default(),
                 running: Mutex::default(),
+                keeper,
+                nodes_changed: AtomicBool::new(false),
             }),
         }
     }
@@ -119,7 +120,8 @@ impl Engine {
             *supervisor = Some(tokio::spawn(async move {
                 // Beside each other: a connector that hangs over a stored webhook must not keep pauses and take-overs waiting.
                 tokio::join!(
-                    supervise(Arc::clone(&inner)),
+                    supervisor::supervise(Arc::clone(&inner)),
+                    supervisor::hear(Arc::clone(&inner)),
                     settle_stored_webhooks(Arc::clone(&inner)),
                     inner.supplies.books.keep(&inner.store, &inner.stop)
                 );
@@ -370,7 +372,7 @@ impl Engine {
                 by,
             });
         };
-        let mut run = std::pin::pin!(runner::run(ctx, self.inner.options.lease_ttl));
+        let mut run = std::pin::pin!(runner::run(ctx));
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
         let over = CancellationToken::new();
         let running = async {
@@ -410,24 +412,28 @@ impl Engine {
 
 impl Inner {
     /// Takes the lease of a flow, if it is to be had.
-    async fn lease(
+    pub(crate) async fn lease(
         &self,
         tenant: &Name,
         row: FlowRow,
         stop: CancellationToken,
         once: bool,
     ) -> Result<Option<Arc<FlowContext>>, StoreError> {
-        let ttl = i64::try_from(self.options.lease_ttl.as_millis()).unwrap_or(i64::MAX);
-        let now = self.options.clock.now_ms();
+        let now = self.store.time_ms().await?;
+        let (unit, ttl) = (lease_unit(&row.spec.name), self.keeper.ttl_ms());
         let lease = self
             .store
-            .acquire(tenant, &lease_unit(&row.spec.name), &self.options.node, now, ttl)
+            .acquire(tenant, &unit, &self.options.node, now, ttl)
             .await?;
+        if lease.is_some() {
+            fail_point::pass("lease-taken");
+        }
         Ok(lease.map(|lease| {
             Arc::new(FlowContext {
                 tenant: tenant.clone(),
                 spec: row.spec,
                 lease,
+                keeper: Arc::clone(&self.keeper),
                 store: self.store.clone(),
                 sessions: Arc::clone(&self.sessions),
                 clock: Arc::clone(&self.options.clock),
@@ -441,7 +447,7 @@ impl Inner {
         }))
     }
 
-    fn deliver_now(&self, tenant: &Name, flows: &[Name]) {
+    pub(crate) fn deliver_now(&self, tenant: &Name, flows: &[Name]) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         for flow in flows {
             if let Some(ctx) = running.get(&(tenant.clone(), flow.clone())) {
@@ -488,118 +494,4 @@ async fn settle_stored_webhooks(inner: Arc<Inner>) {
             () = tokio::time::sleep(inner.options.poll) => {}
         }
     }
-}
-
-/// A flow that runs here.
-struct Running {
-    generation: i64,
-    stop: CancellationToken,
-}
-
-/// The flows of this node and their tasks.
-#[derive(Default)]
-struct Tasks {
-    running: HashMap<FlowKey, Running>,
-    set: JoinSet<runner::Ended>,
-    keys: HashMap<tokio::task::Id, FlowKey>,
-    /// Flows that the store failed, with how often in a row, and when they are taken up again.
-    failed: HashMap<FlowKey, (u32, Instant)>,
-}
-
-impl Tasks {
-    /// The next task that ends, with its flow; how it ended is `None` if it panicked.
-    async fn next_ended(&mut self) -> Option<(FlowKey, Option<runner::Ended>)> {
-        let (id, ended) = match self.set.join_next_with_id().await? {
-            Ok((id, ended)) => (id, Some(ended)),
-            Err(error) => {
-                tracing::error!(%error, "a flow broke off");
-                (error.id(), None)
-            }
-        };
-        self.keys.remove(&id).map(|key| (key, ended))
-    }
-
-    /// A store that fails is not asked again at once, and a flow that fails at the same place does not read its source in a circle.
-    fn note_end(&mut self, key: FlowKey, ended: Option<&runner::Ended>) {
-        self.running.remove(&key);
-        if matches!(ended, Some(runner::Ended::Stopped | runner::Ended::Fenced)) {
-            self.failed.remove(&key);
-        } else {
-            let (times, until) = self.failed.entry(key).or_insert((0, Instant::now()));
-            let pause = Duration::from_secs(1 << (*times).min(6)).min(LONGEST_PAUSE);
-            *times = times.saturating_add(1);
-            *until = Instant::now() + pause;
-        }
-    }
-
-    fn is_pausing(&self, key: &FlowKey) -> bool {
-        self.failed
-            .get(key)
-            .is_some_and(|(_, until)| *until > Instant::now())
-    }
-}
-
-/// Keeps the set of running flows equal to the set of active flows, as far as leases allow.
-async fn supervise(inner: Arc<Inner>) {
-    let mut tasks = Tasks::default();
-    loop {
-        if inner.stop.is_cancelled() {
-            for flow in tasks.running.values() {
-                flow.stop.cancel();
-            }
-            if tasks.set.is_empty() {
-                return;
-            }
-        } else if let Err(error) = adjust(&inner, &mut tasks).await {
-            tracing::error!(%error, "the flows could not be looked at; tried again");
-        }
-        let stopping = inner.stop.is_cancelled();
-        tokio::select! {
-            () = inner.stop.cancelled(), if !stopping => {}
-            ended = tasks.next_ended(), if !tasks.set.is_empty() => if let Some((key, ended)) = ended {
-                inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                tasks.note_end(key, ended.as_ref());
-            },
-            () = inner.changed.notified(), if !stopping => {}
-            () = tokio::time::sleep(inner.options.poll) => {}
-        }
-    }
-}
-
-async fn adjust(inner: &Arc<Inner>, tasks: &mut Tasks) -> Result<(), StoreError> {
-    let flows = inner.store.all_flows().await?;
-    let active: HashMap<FlowKey, FlowRow> = flows
-        .into_iter()
-        .filter(|(_, row)| row.paused.is_none())
-        .map(|(tenant, row)| ((tenant, row.spec.name.clone()), row))
-        .collect();
-    for (key, flow) in &tasks.running {
-        // Paused, gone or changed: it ends, and comes back with its new specification.
-        if active
-            .get(key)
-            .is_none_or(|row| row.generation != flow.generation)
-        {
-            flow.stop.cancel();
-        }
-    }
-    for (key, row) in active {
-        if tasks.running.contains_key(&key) || tasks.is_pausing(&key) {
-            continue;
-        }
-        let generation = row.generation;
-        let stop = inner.stop.child_token();
-        let Some(ctx) = inner.lease(&key.0, row, stop.clone(), false).await? else {
-            continue;
-        };
-        inner
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone(), Arc::clone(&ctx));
-        tasks.running.insert(key.clone(), Running { generation, stop });
-        let ttl = inner.options.lease_ttl;
-        let task = tasks.set.spawn(runner::run(ctx, ttl));
-        tasks.keys.insert(task.id(), key);
-    }
-    Ok(())
 }

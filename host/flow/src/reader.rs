@@ -9,13 +9,16 @@ use stecker_model::{
 use stecker_sandbox::CallError;
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
-use crate::{FlowError, backoff, context::FlowContext, schedule::Schedule};
+use crate::{FlowError, backoff, context::FlowContext, fail_point, schedule::Schedule};
 
 /// Payload bytes that a page is asked to stay under.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How often a flow that waits for a trigger looks whether a run was asked for on another node.
+/// How often a flow looks whether its circuit or its queue has changed, where that may happen without a word.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often a flow that waits for a trigger looks by itself: whoever asks for a run says so (on another node, through the database), and a
+/// clock that was set may have made the next one due.
+pub(crate) const IDLE_LOOK: Duration = Duration::from_secs(15);
 
 /// Failures in a row after which a run by hand gives up, so that whoever waits for it hears of it. (A flow that runs by itself goes
 /// on trying.)
@@ -194,6 +197,7 @@ async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Resul
         }
     })?;
     check_progress(&page, cursor.as_deref())?;
+    fail_point::pass("page-read");
     let Page {
         records,
         cursor: next,
@@ -217,6 +221,7 @@ async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Resul
             },
         )
         .await?;
+    fail_point::pass("page-committed");
     tracing::debug!(
         tenant = %ctx.tenant, flow = %ctx.flow(), accepted = committed.accepted, duplicates = committed.duplicates, more,
         wall_us = called.usage.wall_us, "page committed"
@@ -255,11 +260,13 @@ async fn acknowledge(ctx: &FlowContext, cursor: &str) -> Result<(), ReadError> {
     };
     let stream = &ctx.spec.source.stream;
     match source.acknowledge(stream, cursor).await.result {
-        Ok(()) => ctx
-            .store
-            .mark_acknowledged(&ctx.lease, ctx.flow(), stream, cursor)
-            .await
-            .map_err(ReadError::from),
+        Ok(()) => {
+            fail_point::pass("page-acknowledged");
+            ctx.store
+                .mark_acknowledged(&ctx.lease, ctx.flow(), stream, cursor)
+                .await
+                .map_err(ReadError::from)
+        }
         Err(error) => {
             tracing::warn!(tenant = %ctx.tenant, flow = %ctx.flow(), %error, "the source could not take an acknowledgement; it is repeated");
             Ok(())
@@ -298,7 +305,7 @@ async fn wait_for_trigger(
         if ctx.once || requested > served || due.is_some_and(|due| due <= now) {
             return Ok(Some(requested));
         }
-        let wait = due.map_or(LOOK, |due| millis(due - now)).min(LOOK);
+        let wait = due.map_or(IDLE_LOOK, |due| millis(due - now)).min(IDLE_LOOK);
         tokio::select! {
             () = ctx.stop.cancelled() => return Ok(None),
             () = ctx.read_now.notified() => {}

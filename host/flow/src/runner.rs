@@ -1,6 +1,6 @@
 //! One flow under a lease: its reader, its deliverer and the renewal of the lease, ended together.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use stecker_store::StoreError;
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     context::FlowContext,
     deliver::{self, DeliverEnd},
-    outcome,
+    fail_point, outcome,
     reader::{self, ReadEnd},
 };
 
@@ -24,7 +24,8 @@ pub(crate) enum Ended {
 }
 
 /// Runs a flow until its context says stop, its lease is lost or the store fails. Gives the lease back unless it is lost.
-pub(crate) async fn run(ctx: Arc<FlowContext>, ttl: Duration) -> Ended {
+pub(crate) async fn run(ctx: Arc<FlowContext>) -> Ended {
+    let kept = ctx.keeper.keep(&ctx.lease);
     let now = ctx.now();
     let look_at = now.saturating_add(outcome::SETTLING_MS);
     let ended = match ctx.store.recover(&ctx.lease, ctx.flow(), now, look_at).await {
@@ -32,7 +33,7 @@ pub(crate) async fn run(ctx: Arc<FlowContext>, ttl: Duration) -> Ended {
             if unsure > 0 {
                 tracing::info!(tenant = %ctx.tenant, flow = %ctx.flow(), unsure, "records were being sent when the holder before ended; they are looked up");
             }
-            run_loops(&ctx, ttl).await
+            run_loops(&ctx).await
         }
         Err(StoreError::Fenced { .. }) => Ended::Fenced,
         Err(error) => Ended::Store(error),
@@ -46,17 +47,19 @@ pub(crate) async fn run(ctx: Arc<FlowContext>, ttl: Duration) -> Ended {
         }
         Ended::Stopped => {}
     }
-    if !matches!(ended, Ended::Fenced)
-        && let Err(error) = ctx.store.release_lease(&ctx.lease).await
-    {
-        // It runs out by itself.
-        tracing::debug!(%error, "the lease could not be given back");
+    drop(kept);
+    if !matches!(ended, Ended::Fenced) {
+        match ctx.store.release_lease(&ctx.lease).await {
+            Ok(_) => fail_point::pass("lease-given-back"),
+            // It runs out by itself.
+            Err(error) => tracing::debug!(%error, "the lease could not be given back"),
+        }
     }
     ended
 }
 
-async fn run_loops(ctx: &Arc<FlowContext>, ttl: Duration) -> Ended {
-    let renewed = renew(ctx, ttl);
+async fn run_loops(ctx: &Arc<FlowContext>) -> Ended {
+    let renewed = renew(ctx);
     let loops = async {
         let reading = async {
             let end = reader::run(ctx).await;
@@ -86,16 +89,18 @@ async fn run_loops(ctx: &Arc<FlowContext>, ttl: Duration) -> Ended {
 }
 
 /// Keeps the lease. Ends when it is lost, which drops whatever runs: its results could not be committed anyway.
-async fn renew(ctx: &FlowContext, ttl: Duration) -> Ended {
-    let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+async fn renew(ctx: &FlowContext) -> Ended {
+    let ttl = ctx.keeper.ttl();
     let mut good_until = Instant::now() + ttl;
     loop {
         tokio::time::sleep(ttl / 3).await;
-        let asked = Instant::now();
         // A database that hangs must not make this node write on when another one may have taken over.
-        match tokio::time::timeout_at(good_until, ctx.store.renew(&ctx.lease, ctx.now(), ttl_ms)).await {
-            Ok(Ok(true)) => good_until = asked + ttl,
-            Ok(Ok(false)) | Err(_) => return Ended::Fenced,
+        match tokio::time::timeout_at(good_until, ctx.keeper.renew(&ctx.store, &ctx.lease)).await {
+            Ok(Ok(Some(asked))) => {
+                good_until = asked + ttl;
+                fail_point::pass("lease-renewed");
+            }
+            Ok(Ok(None)) | Err(_) => return Ended::Fenced,
             // One missed renewal is no reason to drop work; the commits are fenced by the epoch in any case.
             Ok(Err(error)) if Instant::now() < good_until => {
                 tracing::warn!(%error, "the lease could not be renewed");

@@ -3,7 +3,7 @@
 use stecker_model::{ErrorCode, Name, RawRequest, Received, Record, Reply, Verdict, api::Reason};
 use stecker_store::{Fanout, FlowRow, NewRecord, SettleWebhook, Store, WebhookVerdict};
 
-use crate::{FlowError, sessions::Sessions};
+use crate::{FlowError, fail_point, sessions::Sessions};
 
 /// What a call led to.
 pub(crate) struct Handled {
@@ -33,6 +33,7 @@ pub(crate) async fn handle(
         return Err(FlowError::not_found("connection", connection));
     }
     let id = store.store_webhook(tenant, connection, &request, now).await?;
+    fail_point::pass("webhook-stored");
     settle(store, sessions, tenant, connection, id, request, now).await
 }
 
@@ -98,6 +99,7 @@ pub(crate) async fn settle(
         fanout,
     };
     let committed = store.settle_webhook(tenant, connection, id, settled, now).await?;
+    fail_point::pass("webhook-settled");
     tracing::debug!(%tenant, %connection, id, accepted = committed.accepted, duplicates = committed.duplicates, "webhook settled");
     Ok(Handled {
         reply: reply.unwrap_or_else(|| plain(default_status)),

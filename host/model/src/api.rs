@@ -387,6 +387,15 @@ pub struct AttemptInfo {
     /// The error, if there was one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<Reason>,
+    /// The host that made it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub node: Option<String>,
+    /// SHA-256, in hex, over what the destination was given for the record: the same for attempts that sent the same.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request: Option<String>,
+    /// SHA-256, in hex, over what it answered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub answer: Option<String>,
 }
 
 /// Records in quarantine that have the same cause.

@@ -7,6 +7,7 @@
 pub mod api;
 mod duration;
 mod error;
+mod fail_point;
 mod grant;
 mod name;
 mod plugin;
@@ -17,6 +18,7 @@ mod tenant;
 
 pub use duration::Period;
 pub use error::{ErrorCode, PluginError};
+pub use fail_point::FAIL_POINTS;
 pub use grant::{GrantFault, Grants, HttpGrant, StorageGrant};
 pub use name::{Digest, InvalidName, Name, RecordId};
 pub use plugin::{CallUsage, PluginUse, Probe, StreamInfo};

@@ -87,15 +87,17 @@ impl Store {
         for piece in pieces(&attempts) {
             let seqs: Vec<i64> = piece.iter().map(|(seq, _)| *seq).collect();
             send(&mut tx, tenant, flow, &seqs, now).await?;
-            let mut sql =
-                Sql::new("INSERT INTO attempts (tenant, flow, seq, attempt, started_at, release) VALUES ");
+            let mut sql = Sql::new(
+                "INSERT INTO attempts (tenant, flow, seq, attempt, started_at, release, node) VALUES ",
+            );
             sql.rows(piece, |row, (seq, attempt)| {
                 row.value(tenant.as_str())
                     .value(flow.as_str())
                     .value(*seq)
                     .value(*attempt)
                     .value(now)
-                    .value(destination_release.as_str());
+                    .value(destination_release.as_str())
+                    .value(&*lease.owner);
             });
             sql.query()?.execute(&mut *tx).await?;
         }

@@ -5,6 +5,7 @@ use stecker_model::{FlowSpec, Name, api::Pause};
 
 use crate::{
     AuditEntry, Store, StoreError, audit,
+    nodes::{self, Told},
     sql::{Columns, Tx, readable},
 };
 
@@ -162,6 +163,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         if switched {
             audit::write(&mut tx, tenant, entry).await?;
+            nodes::flows_changed(self, &mut tx).await?;
             tx.commit().await?;
             return Ok(true);
         }
@@ -195,6 +197,7 @@ impl Store {
             detail: serde_json::json!({ "run": run }),
         };
         audit::write(&mut tx, tenant, &entry).await?;
+        nodes::tell(self, &mut tx, &Told::Read(tenant.clone(), flow.clone())).await?;
         tx.commit().await?;
         Ok(run)
     }

@@ -4,6 +4,7 @@ use stecker_model::Name;
 
 use crate::{
     Store, StoreError,
+    nodes::{self, Told},
     sql::{Columns, Sql, Tx, storable},
 };
 
@@ -93,6 +94,9 @@ impl Store {
         .bind(lease.epoch)
         .execute(&mut *tx)
         .await?;
+        if owner.is_empty() {
+            nodes::tell(self, &mut tx, &Told::Flows).await?;
+        }
         tx.commit().await?;
         Ok(done.rows_affected() == 1)
     }

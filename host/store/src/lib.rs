@@ -22,6 +22,7 @@ mod flows;
 mod kv;
 mod leases;
 mod lists;
+mod nodes;
 mod open;
 mod quarantine;
 mod reading;
@@ -42,6 +43,7 @@ use std::sync::{
 
 use sqlx::AnyPool;
 use stecker_model::Name;
+use zeroize::Zeroizing;
 
 pub use accept::{Committed, NewRecord};
 pub use audit::AuditEntry;
@@ -52,6 +54,7 @@ pub use error::{BoxError, StoreError};
 pub use flows::FlowRow;
 pub use kv::{KvCondition, KvEntry, KvQuota};
 pub use leases::Lease;
+pub use nodes::{Listener, Told};
 pub use open::sqlite_url;
 pub use reading::{CommitPage, ReaderState};
 pub use releases::{NewRelease, ReleaseRow};
@@ -80,6 +83,8 @@ struct Inner {
     reader: AnyPool,
     backend: Backend,
     schema_version: i64,
+    /// Where a Postgres is, for connections of other kinds than the pools'.
+    server: Option<Zeroizing<String>>,
     turns: Turns,
     slot: AtomicI64,
     vault: OnceLock<Arc<vault::Shared>>,

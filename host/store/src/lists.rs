@@ -115,7 +115,7 @@ impl Store {
             return Ok(None);
         };
         let rows = sqlx::query(
-            "SELECT attempt, started_at, finished_at, release, outcome, reason FROM attempts \
+            "SELECT attempt, started_at, finished_at, release, outcome, reason, node, request, answer FROM attempts \
              WHERE tenant = $1 AND flow = $2 AND seq = $3 ORDER BY attempt",
         )
         .bind(tenant.as_str())
@@ -133,6 +133,9 @@ impl Store {
                     release: row.parsed("release")?,
                     outcome: row.maybe_text("outcome")?,
                     reason: row.maybe_json("reason")?,
+                    node: row.maybe_text("node")?,
+                    request: row.maybe_text("request")?,
+                    answer: row.maybe_text("answer")?,
                 })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;

@@ -64,6 +64,7 @@ impl Store {
                 reader,
                 backend,
                 schema_version,
+                server: (backend == Backend::Postgres).then(|| url.to_owned().into()),
                 turns: crate::turns::Turns::default(),
                 slot: std::sync::atomic::AtomicI64::new(0),
                 vault: std::sync::OnceLock::new(),

@@ -10,6 +10,7 @@ use stecker_model::{
 use crate::{
     AuditEntry, Store, StoreError, audit,
     counters::Tally,
+    nodes::{self, Told},
     sql::{Columns, LEAVE_QUEUE, OF_QUEUE, Sql, Tx, pieces, readable, to_i64, to_json},
 };
 
@@ -170,6 +171,7 @@ impl Store {
                 detail,
             };
             audit::write(&mut tx, tenant, &entry).await?;
+            nodes::tell(self, &mut tx, &Told::Deliver(tenant.clone(), flow)).await?;
             total += seqs.len() as u64;
         }
         tx.commit().await?;

@@ -21,6 +21,10 @@ pub struct Settlement {
     pub outputs: Option<String>,
     /// For the attempt: `delivered`, `duplicate`, `retry`, `rejected`, `unknown`, `dropped`, or what a lookup found.
     pub outcome: String,
+    /// For the attempt: the digest of what was asked, in hex; none: as before.
+    pub request: Option<String>,
+    /// For the attempt: the digest of what was answered, in hex; none: as before.
+    pub answer: Option<String>,
 }
 
 /// Where a record goes after an attempt.
@@ -236,7 +240,8 @@ async fn end_attempts(
     if piece.iter().all(|row| row.attempt.is_none()) {
         return Ok(());
     }
-    let mut sql = Sql::new("WITH v (tenant, flow, seq, attempt, outcome, reason) AS (VALUES ");
+    let mut sql =
+        Sql::new("WITH v (tenant, flow, seq, attempt, outcome, reason, request, answer) AS (VALUES ");
     sql.rows(piece, |values, row| {
         values
             .value(tenant.as_str())
@@ -245,10 +250,13 @@ async fn end_attempts(
             // Attempts count from 1: 0 meets none.
             .value(row.attempt.unwrap_or(0))
             .value(readable(&row.settlement.outcome).into_owned())
-            .value(row.reason.as_deref());
+            .value(row.reason.as_deref())
+            .value(row.settlement.request.as_deref())
+            .value(row.settlement.answer.as_deref());
     });
     sql.push(
-        ") UPDATE attempts SET outcome = v.outcome, reason = COALESCE(v.reason, attempts.reason), finished_at = ",
+        ") UPDATE attempts SET outcome = v.outcome, reason = COALESCE(v.reason, attempts.reason), \
+         request = COALESCE(v.request, attempts.request), answer = COALESCE(v.answer, attempts.answer), finished_at = ",
     )
     .bind(now)
     .push(

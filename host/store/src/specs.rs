@@ -7,7 +7,7 @@ use stecker_model::{ConnectionSpec, FlowSpec, Name, api::ChangeKind};
 use crate::{
     AuditEntry, Store, StoreError, audit,
     flows::unit,
-    leases,
+    leases, nodes,
     sql::{Columns, Tx, from_json, storable, to_json},
     tenants,
 };
@@ -249,6 +249,7 @@ impl Store {
         for spec in flows {
             done.push(applying.flow(&mut tx, spec).await?);
         }
+        nodes::flows_changed(self, &mut tx).await?;
         tx.commit().await?;
         Ok(done)
     }

@@ -6,6 +6,7 @@ use stecker_model::{Digest, Name, RawRequest, api::Reason};
 use crate::{
     Committed, NewRecord, Store, StoreError,
     accept::fingerprint,
+    nodes::{self, Told},
     sql::{Columns, Tx, readable, to_json},
 };
 
@@ -203,6 +204,7 @@ impl Store {
                 .await?;
             settled.accepted += accepted;
             settled.duplicates += duplicates;
+            nodes::tell(self, &mut tx, &Told::Deliver(tenant.clone(), part.flow)).await?;
         }
         tx.commit().await?;
         Ok(settled)

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Once,
@@ -27,6 +28,8 @@ pub struct HostOptions {
     pub database: Option<String>,
     /// A fixed port on loopback; a free one if it is 0.
     pub port: u16,
+    /// How long a lease lasts, such as `2s`; the default if it is `None`.
+    pub lease: Option<String>,
 }
 
 /// A running `stecker serve` on a data folder of its own. Killed when dropped.
@@ -57,7 +60,7 @@ impl Host {
     /// It ends or does not get ready; the message has the end of its log.
     pub async fn start(artifacts: &Artifacts, data: &Path, options: HostOptions) -> Result<Self> {
         fs::create_dir_all(data)?;
-        let child = spawn(artifacts, data, &options)?;
+        let child = spawn(artifacts, data, &options, None)?;
         let mut host = Self {
             artifacts: artifacts.clone(),
             data: data.to_owned(),
@@ -140,8 +143,54 @@ impl Host {
     /// # Errors
     /// As [`Host::start`].
     pub async fn start_again(&mut self) -> Result<()> {
-        self.child = spawn(&self.artifacts, &self.data, &self.options)?;
+        self.child = spawn(&self.artifacts, &self.data, &self.options, None)?;
         self.wait_until_ready().await
+    }
+
+    /// Starts it again on the same data, to be killed by itself when it passes a place of its code for the `pass`th time
+    /// ([`stecker_model::FAIL_POINTS`]). It may be dead before it is ready, so nobody waits for that.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start_to_fail(&mut self, place: &str, pass: u32) -> Result<()> {
+        let fail_point = format!("{place}:{pass}");
+        self.child = spawn(&self.artifacts, &self.data, &self.options, Some(&fail_point))?;
+        Ok(())
+    }
+
+    /// Whether it ended within some time, and then whether by SIGKILL.
+    ///
+    /// # Errors
+    /// It ended with an error of its own.
+    pub async fn was_killed_within(&mut self, patience: Duration) -> Result<Option<bool>> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                let killed = status.signal() == Some(9);
+                ensure!(
+                    killed || status.success(),
+                    "the host ended with {status}:\n{}",
+                    self.log_end()
+                );
+                return Ok(Some(killed));
+            }
+            if begun.elapsed() > patience {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Asks it to end (SIGTERM).
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn ask_to_end(&self) -> Result<()> {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()?;
+        ensure!(told.success(), "the host could not be told to end");
+        Ok(())
     }
 
     /// Asks it to end (SIGTERM) and waits.
@@ -149,10 +198,7 @@ impl Host {
     /// # Errors
     /// It does not end in time, or not with status 0.
     pub async fn terminate(&mut self) -> Result<()> {
-        let told = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()?;
-        ensure!(told.success(), "the host could not be told to end");
+        self.ask_to_end()?;
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -291,7 +337,12 @@ impl Drop for Host {
     }
 }
 
-fn spawn(artifacts: &Artifacts, data: &Path, options: &HostOptions) -> Result<Child> {
+fn spawn(
+    artifacts: &Artifacts,
+    data: &Path,
+    options: &HostOptions,
+    fail_point: Option<&str>,
+) -> Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -301,6 +352,13 @@ fn spawn(artifacts: &Artifacts, data: &Path, options: &HostOptions) -> Result<Ch
     if let Some(database) = &options.database {
         command.args(["--database", database]);
     }
+    if let Some(lease) = &options.lease {
+        command.args(["--lease", lease]);
+    }
+    match fail_point {
+        Some(fail_point) => command.env("STECKER_FAIL_POINT", fail_point),
+        None => command.env_remove("STECKER_FAIL_POINT"),
+    };
     command
         .env("STECKER_DATA", data)
         .stdin(Stdio::null())

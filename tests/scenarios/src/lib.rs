@@ -4,6 +4,7 @@
 //! The demo and the tests use the same pieces, so that what a newcomer sees is what is tested.
 
 mod artifacts;
+pub mod crash;
 mod host;
 mod job;
 pub mod neighbour;

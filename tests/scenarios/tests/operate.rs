@@ -43,7 +43,7 @@ impl Scene {
         };
         let options = HostOptions {
             database: server.as_ref().map(|server| server.url().to_owned()),
-            port: 0,
+            ..HostOptions::default()
         };
         let config = Config {
             orders,

@@ -132,14 +132,23 @@ fn show(out: &mut Page, detail: &RecordDetail) {
                     |end| format!("{} ms", end - attempt.started_at),
                 ),
                 attempt.outcome.clone().unwrap_or_default(),
+                attempt.request.as_deref().map_or_else(String::new, short),
+                attempt.answer.as_deref().map_or_else(String::new, short),
                 attempt.reason.as_ref().map_or_else(String::new, cause),
             ]
         });
         out.table(
-            &["ATTEMPT", "BEGAN", "TOOK", "OUTCOME", "REASON"],
+            &[
+                "ATTEMPT", "BEGAN", "TOOK", "OUTCOME", "SENT", "ANSWERED", "REASON",
+            ],
             &rows.collect::<Vec<_>>(),
         );
     }
     out.line("");
     out.line(serde_json::to_string_pretty(&detail.payload).unwrap_or_default());
+}
+
+/// Enough of a digest to see whether two are the same.
+fn short(digest: &str) -> String {
+    digest.get(..8).unwrap_or(digest).to_owned()
 }

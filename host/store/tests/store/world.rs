@@ -103,6 +103,8 @@ pub(crate) fn settlement(seq: i64, to: SettledState) -> Settlement {
         to,
         outputs: None,
         outcome: outcome.to_owned(),
+        request: None,
+        answer: None,
     }
 }
 
