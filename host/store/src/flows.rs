@@ -5,6 +5,7 @@ use stecker_model::{FlowSpec, Name, api::Pause};
 
 use crate::{
     AuditEntry, Store, StoreError, audit,
+    outgoing::events,
     sql::{Columns, Tx, readable},
 };
 
@@ -117,8 +118,14 @@ impl Store {
             subject: unit(flow),
             detail: serde_json::json!({ "reason": reason }),
         };
-        self.finish_switch(tx, tenant, flow, done.rows_affected() == 1, &entry)
-            .await
+        self.finish_switch(
+            tx,
+            tenant,
+            flow,
+            done.rows_affected() == 1,
+            (Some(&reason), &entry),
+        )
+        .await
     }
 
     /// Ends a flow's pause; `false` if it was not paused.
@@ -148,7 +155,7 @@ impl Store {
             subject: unit(flow),
             detail: serde_json::json!({}),
         };
-        self.finish_switch(tx, tenant, flow, done.rows_affected() == 1, &entry)
+        self.finish_switch(tx, tenant, flow, done.rows_affected() == 1, (None, &entry))
             .await
     }
 
@@ -158,10 +165,11 @@ impl Store {
         tenant: &Name,
         flow: &Name,
         switched: bool,
-        entry: &AuditEntry,
+        (paused, entry): (Option<&str>, &AuditEntry),
     ) -> Result<bool, StoreError> {
         if switched {
             audit::write(&mut tx, tenant, entry).await?;
+            events::flow(&mut tx, tenant, flow, paused, entry.at).await?;
             tx.commit().await?;
             return Ok(true);
         }
