@@ -1,7 +1,8 @@
 -- Webhooks that go out, and the forgetting of those that came in. One text for SQLite and Postgres; see 0001 for the types.
 
 -- Who wants to be told of events. id is made when the webhook is: one that is made again under the same name gets nothing of what was
--- meant for its predecessor. events and flows are JSON; none: all. The secret is in the vault (part `webhook`).
+-- meant for its predecessor. events and flows are JSON; none: all. enabled goes up whenever it is enabled: what was sent before a person
+-- enabled it must not disable it again. The secret is in the vault (part `webhook`).
 CREATE TABLE subscriptions (
   tenant C_TEXT NOT NULL REFERENCES tenants (tenant),
   name C_TEXT NOT NULL,
@@ -10,6 +11,7 @@ CREATE TABLE subscriptions (
   events C_TEXT,
   flows C_TEXT,
   created_at BIGINT NOT NULL,
+  enabled BIGINT NOT NULL,
   disabled_at BIGINT,
   disabled_reason C_TEXT,
   failing_since BIGINT,

@@ -100,14 +100,19 @@ pub(crate) async fn insert(
         return Err(StoreError::conflict(what));
     }
     let added = sqlx::query(
-        "INSERT INTO subscriptions (tenant, name, id, url, events, flows, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        "INSERT INTO subscriptions (tenant, name, id, url, events, flows, created_at, enabled) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1) \
          ON CONFLICT (tenant, name) DO NOTHING",
     )
     .bind(tenant.as_str())
     .bind(new.name.as_str())
     .bind(uuid::Uuid::now_v7().simple().to_string())
     .bind(storable("the URL of a webhook", &new.url)?)
-    .bind((!new.events.is_empty()).then(|| to_json(&new.events)).transpose()?)
+    .bind(
+        (!new.events.is_empty())
+            .then(|| to_json(&new.events))
+            .transpose()?,
+    )
     .bind((!new.flows.is_empty()).then(|| to_json(&new.flows)).transpose()?)
     .bind(now)
     .execute(&mut **tx)
@@ -176,7 +181,7 @@ impl Store {
             return Ok(false);
         }
         sqlx::query(
-            "UPDATE subscriptions SET disabled_at = NULL, disabled_reason = NULL, failing_since = NULL \
+            "UPDATE subscriptions SET enabled = enabled + 1, disabled_at = NULL, disabled_reason = NULL, failing_since = NULL \
              WHERE tenant = $1 AND name = $2",
         )
         .bind(tenant.as_str())

@@ -45,6 +45,8 @@ pub struct ClaimedEvent {
     /// Since when the webhook has answered nothing but failures, if the last answer was one.
     pub failing_since: Option<i64>,
     subscription: String,
+    /// How often the webhook had been enabled when it was claimed.
+    enabled: i64,
     claim: i64,
     attempts: Vec<WebhookAttempt>,
 }
@@ -65,7 +67,7 @@ pub struct EventOutcome {
 pub struct Disabling {
     /// Why.
     pub reason: String,
-    /// Whatever else it has answered since the event was claimed. Else only if it has gone on failing.
+    /// Whatever else it has answered since the event was claimed. Else only if it has gone on failing. Never if a person has enabled it since.
     pub at_once: bool,
 }
 
@@ -145,7 +147,7 @@ impl Store {
     ) -> Result<Vec<ClaimedEvent>, StoreError> {
         let mut tx = self.begin_tx_of(tenant).await?;
         let found = sqlx::query(
-            "SELECT id, url, failing_since FROM subscriptions WHERE tenant = $1 AND name = $2 AND disabled_at IS NULL",
+            "SELECT id, url, enabled, failing_since FROM subscriptions WHERE tenant = $1 AND name = $2 AND disabled_at IS NULL",
         )
         .bind(tenant.as_str())
         .bind(webhook.as_str())
@@ -156,7 +158,7 @@ impl Store {
             return Ok(Vec::new());
         };
         let (subscription, url) = (found.text("id")?, found.text("url")?);
-        let failing_since = found.maybe_int("failing_since")?;
+        let (enabled, failing_since) = (found.int("enabled")?, found.maybe_int("failing_since")?);
         // The conditions stand twice: who waited for another node's claim looks at the row again.
         let rows = sqlx::query(
             "UPDATE outbox SET claim = claim + 1, owner = $1, next_try_at = $2 \
@@ -187,6 +189,7 @@ impl Store {
                     tries: tries(row)?,
                     failing_since,
                     subscription: subscription.clone(),
+                    enabled,
                     claim: row.int("claim")?,
                     attempts: row.json("attempts")?,
                 })
@@ -266,7 +269,7 @@ impl Store {
         now: i64,
     ) -> Result<(), StoreError> {
         let (tenant, webhook, id) = (&event.tenant, &event.webhook, &*event.subscription);
-        let mut sql = Sql::new("SELECT failing_since FROM subscriptions WHERE tenant = ");
+        let mut sql = Sql::new("SELECT enabled, failing_since FROM subscriptions WHERE tenant = ");
         sql.bind(tenant.as_str())
             .push(" AND name = ")
             .bind(webhook.as_str())
@@ -289,6 +292,7 @@ impl Store {
             .await?;
         }
         if let Some(disabling) = disabling
+            && row.int("enabled")? == event.enabled
             && (disabling.at_once || failing_since == event.failing_since)
         {
             disable(tx, tenant, (webhook, id), (&disabling.reason, HOST, now)).await?;

@@ -30,6 +30,7 @@ scenarios!(
     who_begins_anew_takes_its_own_claims_back,
     a_webhook_that_only_fails_is_disabled_and_loses_nothing,
     one_success_is_enough_against_disabling,
+    what_was_sent_before_it_was_enabled_does_not_disable_it_again,
     a_webhook_that_is_gone_takes_everything_with_it,
     secrets_are_rotated_and_old_ones_forgotten,
     circuits_are_told_of_when_they_open_and_close,
@@ -468,6 +469,28 @@ async fn one_success_is_enough_against_disabling(world: World) {
     // Gone is gone, whatever was known.
     assert!(world.fail(&events.remove(0), true, now + 3).await);
     assert!(!world.info("ops").await.enabled);
+}
+
+async fn what_was_sent_before_it_was_enabled_does_not_disable_it_again(world: World) {
+    let vault = vault(&world).await;
+    world.subscribe(&vault, "ops", &[], &[]).await;
+    world.happen(1..=2).await;
+    let now = START + 10;
+    let mut events = world.claim("ops", "n", now).await;
+    assert!(world.fail(&events.remove(0), true, now).await);
+    assert!(!world.info("ops").await.enabled);
+    let webhook = name("ops");
+    world
+        .store
+        .enable_webhook(&world.tenant, &webhook, "ada", now + 1)
+        .await
+        .unwrap();
+    // Its answer took longer than the person.
+    assert!(world.fail(&events.remove(0), true, now + 2).await);
+    assert!(world.info("ops").await.enabled);
+    let again = world.claim("ops", "n", now + HOUR).await.remove(0);
+    assert!(world.fail(&again, true, now + HOUR).await);
+    assert!(!world.info("ops").await.enabled, "what was sent since does");
 }
 
 async fn a_webhook_that_is_gone_takes_everything_with_it(world: World) {
