@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 mod secret;
+mod webhook;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use stecker_model::{Name, Period, RecordId, RecordState};
 
 pub(crate) use secret::{Secret, SetSecret};
+pub(crate) use webhook::Webhook;
 
 /// Move records between commerce systems, through plugins that run in a sandbox.
 #[derive(Debug, Parser)]
@@ -192,6 +194,15 @@ changes.")]
   stecker secret authorize shop oauth --redirect-uri https://stecker.acme.example/oauth/callback"
     )]
     Secret(Secret),
+    /// Webhooks: have events sent to others, signed
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker webhook add ops https://hooks.acme.example/stecker --event record.quarantined
+  stecker webhook test ops
+  stecker webhook deliveries ops"
+    )]
+    Webhook(Webhook),
     /// Denials: what plugins asked for and were refused
     #[command(
         subcommand,
@@ -527,6 +538,11 @@ The file, of which everything may be left out:
   [ceiling.storage]        what each connection may be granted at most
   max-bytes = 1048576
 
+  [[receivers]]            where webhooks may be sent besides https at public hosts
+  host = \"hooks.internal\"
+  schemes = [\"http\"]
+  addresses = [\"10.1.2.0/24\"]
+
 What is left out is as usual. It counts from the next call on.")]
     Limit {
         /// TOML or JSON, by its extension
@@ -633,11 +649,25 @@ pub(crate) struct Serve {
     /// way, with its hosts file]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<SocketAddr>,
+    /// How long webhook calls that came in are kept, as they came, after they were understood
+    #[arg(long, value_name = "PERIOD", default_value = "7d")]
+    pub(crate) keep_calls: Period,
+    /// How long the ids of vendors' events are kept; one that is repeated later is taken again
+    #[arg(long, value_name = "PERIOD", default_value = "30d")]
+    pub(crate) keep_event_ids: Period,
 }
 
 impl Serve {
     pub(crate) fn lease(&self) -> Duration {
         self.lease.duration()
+    }
+
+    pub(crate) fn retention(&self) -> stecker_server::Retention {
+        stecker_server::Retention {
+            calls: self.keep_calls.duration(),
+            event_ids: self.keep_event_ids.duration(),
+            ..stecker_server::Retention::default()
+        }
     }
 }
 

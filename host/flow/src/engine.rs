@@ -16,12 +16,14 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Clock, FlowError, SystemClock, circuit,
+    Clock, FlowError, Outgoing, Retention, SystemClock, circuit,
     context::FlowContext,
-    fail_point, guard,
+    fail_point,
+    gate::Gate,
+    guard,
     keeper::Keeper,
     releases::Releases,
-    runner,
+    retention, runner,
     sessions::{Sessions, Supplies},
     status, supervisor, validate, webhook,
 };
@@ -38,6 +40,8 @@ pub struct EngineOptions {
     pub poll: Duration,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// How long things are kept that nobody will ask for again.
+    pub retention: Retention,
 }
 
 impl Default for EngineOptions {
@@ -47,6 +51,7 @@ impl Default for EngineOptions {
             lease_ttl: Duration::from_secs(6),
             poll: Duration::from_millis(500),
             clock: Arc::new(SystemClock),
+            retention: Retention::default(),
         }
     }
 }
@@ -62,6 +67,8 @@ pub(crate) struct Inner {
     releases: Arc<Releases>,
     sessions: Arc<Sessions>,
     supplies: Supplies,
+    gate: Gate,
+    outgoing: Outgoing,
     pub(crate) options: EngineOptions,
     pub(crate) stop: CancellationToken,
     pub(crate) changed: Notify,
@@ -83,6 +90,12 @@ impl Engine {
     /// An engine that does nothing by itself yet.
     #[must_use]
     pub fn new(store: Store, sandbox: Sandbox, options: EngineOptions) -> Self {
+        let outgoing = Outgoing::new(
+            store.clone(),
+            sandbox.poster(),
+            Arc::clone(&options.clock),
+            options.node.clone(),
+        );
         let releases = Arc::new(Releases::new(store.clone(), sandbox));
         let supplies = Supplies {
             store: store.clone(),
@@ -97,6 +110,8 @@ impl Engine {
                 releases,
                 sessions,
                 supplies,
+                gate: Gate::default(),
+                outgoing,
                 options,
                 stop: CancellationToken::new(),
                 changed: Notify::new(),
@@ -123,7 +138,14 @@ impl Engine {
                     supervisor::supervise(Arc::clone(&inner)),
                     supervisor::hear(Arc::clone(&inner)),
                     settle_stored_webhooks(Arc::clone(&inner)),
-                    inner.supplies.books.keep(&inner.store, &inner.stop)
+                    inner.supplies.books.keep(&inner.store, &inner.stop),
+                    inner.outgoing.clone().run(inner.options.poll, &inner.stop),
+                    retention::keep(
+                        &inner.store,
+                        &inner.options.clock,
+                        &inner.options.retention,
+                        &inner.stop
+                    )
                 );
             }));
         }
@@ -296,10 +318,25 @@ impl Engine {
         Ok(bound.session.authorized(credential, callback).await?)
     }
 
-    /// Takes a call from a system. The raw call is durable before this returns.
+    /// Webhooks that go out: making, trying and sending them.
+    #[must_use]
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.inner.outgoing
+    }
+
+    /// Lets a call from a system in, before its body is read.
     ///
     /// # Errors
-    /// No such connection; a store that fails (then the caller must not answer with a 2xx).
+    /// [`FlowError::TooManyCalls`]; no such connection; a store that fails.
+    pub async fn admit_webhook(&self, tenant: &Name, connection: &Name) -> Result<(), FlowError> {
+        let inner = &self.inner;
+        webhook::admit(&inner.store, &inner.gate, tenant, connection, self.now()).await
+    }
+
+    /// Takes a call from a system that was let in. The raw call is durable before this returns.
+    ///
+    /// # Errors
+    /// [`FlowError::Backlog`]; no such connection; a store that fails (then the caller must not answer with a 2xx).
     pub async fn webhook(
         &self,
         tenant: &Name,

@@ -41,6 +41,30 @@ pub enum FlowError {
         /// Why, since when, until when.
         circuit: Box<Circuit>,
     },
+    /// More calls come for a connection than it takes.
+    #[error(
+        "the connection `{connection}` takes {per_second} webhook calls a second (`limits.webhook.per-second`), and more came"
+    )]
+    TooManyCalls {
+        /// Which connection.
+        connection: Name,
+        /// What it takes.
+        per_second: u32,
+        /// After how many seconds to call again.
+        retry_after: u64,
+    },
+    /// More calls wait for a connection than may.
+    #[error(
+        "{backlog} webhook calls for the connection `{connection}` wait to be understood (`limits.webhook.backlog`), and no more are kept"
+    )]
+    Backlog {
+        /// Which connection.
+        connection: Name,
+        /// How many may wait.
+        backlog: u32,
+        /// After how many seconds to call again.
+        retry_after: u64,
+    },
     /// Somebody else is at it.
     #[error("{what} is busy: {by}")]
     Busy {
@@ -55,6 +79,15 @@ pub enum FlowError {
 }
 
 impl FlowError {
+    /// After how many seconds a system that called should call again, if it should.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooManyCalls { retry_after, .. } | Self::Backlog { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
     pub(crate) fn not_found(what: &'static str, name: &impl ToString) -> Self {
         Self::NotFound {
             what,

@@ -3,7 +3,10 @@
 use stecker_model::{ErrorCode, Name, RawRequest, Received, Record, Reply, Verdict, api::Reason};
 use stecker_store::{Fanout, FlowRow, NewRecord, SettleWebhook, Store, WebhookVerdict};
 
-use crate::{FlowError, fail_point, sessions::Sessions};
+use crate::{FlowError, fail_point, gate::Gate, sessions::Sessions};
+
+/// Seconds after which a system should call again whose call was not kept. What waits is tried again every few seconds to minutes.
+const BACKLOG_RETRY: u64 = 60;
 
 /// What a call led to.
 pub(crate) struct Handled {
@@ -20,6 +23,28 @@ fn plain(status: u16) -> Reply {
     }
 }
 
+/// Lets a call in, before its body is read.
+///
+/// # Errors
+/// [`FlowError::TooManyCalls`]; no such connection; a store that fails.
+pub(crate) async fn admit(
+    store: &Store,
+    gate: &Gate,
+    tenant: &Name,
+    connection: &Name,
+    now: i64,
+) -> Result<(), FlowError> {
+    let stored = store.connection(tenant, connection).await?;
+    let stored = stored.ok_or_else(|| FlowError::not_found("connection", connection))?;
+    let limits = stored.spec.limits.webhook;
+    gate.admit(tenant, connection, &limits, now)
+        .map_err(|retry_after| FlowError::TooManyCalls {
+            connection: connection.clone(),
+            per_second: limits.per_second,
+            retry_after,
+        })
+}
+
 /// Takes a call in. An unknown connection is an error; anything the connector does with the call is a reply.
 pub(crate) async fn handle(
     store: &Store,
@@ -29,10 +54,17 @@ pub(crate) async fn handle(
     request: RawRequest,
     now: i64,
 ) -> Result<Handled, FlowError> {
-    if store.connection(tenant, connection).await?.is_none() {
-        return Err(FlowError::not_found("connection", connection));
-    }
-    let id = store.store_webhook(tenant, connection, &request, now).await?;
+    let stored = store.connection(tenant, connection).await?;
+    let stored = stored.ok_or_else(|| FlowError::not_found("connection", connection))?;
+    let backlog = stored.spec.limits.webhook.backlog;
+    let id = store
+        .store_webhook(tenant, connection, &request, backlog, now)
+        .await?
+        .ok_or_else(|| FlowError::Backlog {
+            connection: connection.clone(),
+            backlog,
+            retry_after: BACKLOG_RETRY,
+        })?;
     fail_point::pass("webhook-stored");
     settle(store, sessions, tenant, connection, id, request, now).await
 }

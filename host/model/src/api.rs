@@ -6,6 +6,7 @@
 mod circuit;
 mod denial;
 mod tenant;
+mod webhook;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,10 @@ use crate::{
 pub use circuit::{Circuit, CircuitRequest, CircuitState, Crash, Waiting};
 pub use denial::{ClearDenials, Cleared, DenialFilter, DenialInfo, DenialList, DenialTotal, DenialsLeftOut};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
+pub use webhook::{
+    AddWebhook, DeliveryFilter, DeliveryState, DisableWebhook, EventType, RotateWebhookSecret,
+    WebhookAttempt, WebhookDelivery, WebhookDisabled, WebhookInfo, WebhookSecret, WebhookTest,
+};
 
 /// A refusal or failure as problem+json (RFC 9457), with the next step in `hint`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]

@@ -32,6 +32,6 @@ pub use secret::{
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, RetryPolicy, SecretRef, Setup, SpecError, StreamRef, TransformSpec, Trigger,
+    PluginRef, RetryPolicy, SecretRef, Setup, SpecError, StreamRef, TransformSpec, Trigger, WebhookLimits,
 };
 pub use tenant::TenantLimits;

@@ -126,6 +126,8 @@ pub struct Limits {
     pub deadline: Period,
     /// Bounds of what goes over the network.
     pub http: HttpLimits,
+    /// Bounds of what the system sends by itself.
+    pub webhook: WebhookLimits,
 }
 
 impl Default for Limits {
@@ -134,7 +136,42 @@ impl Default for Limits {
             memory_mib: 64,
             deadline: Period::from_secs(60),
             http: HttpLimits::default(),
+            webhook: WebhookLimits::default(),
         }
+    }
+}
+
+/// Bounds of the calls that come in for a connection. Anybody on the network can make one, so what is over is refused before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct WebhookLimits {
+    /// Calls a second, 1 to 10,000, on each node; more are answered with 429.
+    pub per_second: u32,
+    /// Calls that may come at once after a quiet time, 1 to 100,000.
+    pub burst: u32,
+    /// Calls that are stored and not settled yet, 1 to 1,000,000; beyond, calls are answered with 503.
+    pub backlog: u32,
+}
+
+impl Default for WebhookLimits {
+    fn default() -> Self {
+        Self {
+            per_second: 100,
+            burst: 1_000,
+            backlog: 10_000,
+        }
+    }
+}
+
+impl WebhookLimits {
+    /// Each field as it is written, its value and the most that it may be; the least is 1.
+    #[must_use]
+    pub fn bounds(&self) -> [(&'static str, u64, u64); 3] {
+        [
+            ("per-second", self.per_second.into(), 10_000),
+            ("burst", self.burst.into(), 100_000),
+            ("backlog", self.backlog.into(), 1_000_000),
+        ]
     }
 }
 
@@ -364,6 +401,15 @@ impl ConnectionSpec {
         for (field, value, high) in self.limits.http.bounds() {
             bound(&mut errors, at(&format!("limits.http.{field}")), value, 1, high);
         }
+        for (field, value, high) in self.limits.webhook.bounds() {
+            bound(
+                &mut errors,
+                at(&format!("limits.webhook.{field}")),
+                value,
+                1,
+                high,
+            );
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }
@@ -506,6 +552,7 @@ mod tests {
         .unwrap();
         spec.limits.http.in_flight = 0;
         spec.limits.http.per_second = 10_001;
+        spec.limits.webhook.burst = 0;
         let errors = spec.validate().unwrap_err();
         let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
         assert_eq!(
@@ -516,6 +563,7 @@ mod tests {
                 "connection shop, grants.http[1].addresses",
                 "connection shop, limits.http.in-flight",
                 "connection shop, limits.http.per-second",
+                "connection shop, limits.webhook.burst",
             ]
         );
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Grants, SpecError};
+use crate::{Grants, HttpGrant, SpecError};
 
 /// The ceiling over a tenant: set by whoever runs the host, not by the tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -18,6 +18,10 @@ pub struct TenantLimits {
     pub memory_mib: u32,
     /// Calls at the same time, 1 to 4,096; more wait their turn.
     pub calls: u32,
+    /// Where the tenant's webhooks may be sent besides https at public addresses: hosts of this network, or without TLS. Written as
+    /// grants of requests are; it does not matter to connections, nor does `ceiling` to webhooks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub receivers: Vec<HttpGrant>,
 }
 
 impl TenantLimits {
@@ -36,18 +40,24 @@ impl TenantLimits {
                 errors.push(SpecError::new(path, reason));
             }
         }
-        for (index, grant) in self.ceiling.iter().flat_map(|ceiling| &ceiling.http).enumerate() {
-            if grant.host.is_empty() {
-                errors.push(SpecError::new(
-                    format!("ceiling.http[{index}].host"),
-                    "is empty; name a host, or `*.` and a domain",
-                ));
-            }
-            for fault in grant.faults() {
-                errors.push(SpecError::new(
-                    format!("ceiling.http[{index}].{}", fault.field),
-                    fault.reason,
-                ));
+        let ceiling = self
+            .ceiling
+            .as_ref()
+            .map_or(&[][..], |ceiling| ceiling.http.as_slice());
+        for (table, grants) in [("ceiling.http", ceiling), ("receivers", &self.receivers)] {
+            for (index, grant) in grants.iter().enumerate() {
+                if grant.host.is_empty() {
+                    errors.push(SpecError::new(
+                        format!("{table}[{index}].host"),
+                        "is empty; name a host, or `*.` and a domain",
+                    ));
+                }
+                for fault in grant.faults() {
+                    errors.push(SpecError::new(
+                        format!("{table}[{index}].{}", fault.field),
+                        fault.reason,
+                    ));
+                }
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -60,6 +70,7 @@ impl Default for TenantLimits {
             ceiling: None,
             memory_mib: 1_024,
             calls: 16,
+            receivers: Vec::new(),
         }
     }
 }
@@ -74,6 +85,7 @@ mod tests {
             "memory-mib": 0,
             "calls": 5_000,
             "ceiling": { "http": [{ "host": "a.example" }, { "host": "", "methods": ["get"] }] },
+            "receivers": [{ "host": "hooks.internal", "schemes": ["ftp"] }],
         }))
         .unwrap();
         let errors = limits.validate().unwrap_err();
@@ -84,7 +96,8 @@ mod tests {
                 "memory-mib",
                 "calls",
                 "ceiling.http[1].host",
-                "ceiling.http[1].methods"
+                "ceiling.http[1].methods",
+                "receivers[0].schemes"
             ]
         );
         assert_eq!(TenantLimits::default().validate(), Ok(()));

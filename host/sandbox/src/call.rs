@@ -69,8 +69,8 @@ pub(crate) struct Bound {
     pub(crate) scrubber: Arc<Scrubber>,
     /// Whether there is storage at all, and who says no otherwise.
     pub(crate) storage: crate::capability::storage::Access,
-    /// Names of the credentials of kind `hmac-secret`.
-    pub(crate) hmac_secrets: std::collections::BTreeSet<String>,
+    /// The credentials of kind `hmac-secret`, and how each is read as a key.
+    pub(crate) hmac_secrets: std::collections::BTreeMap<String, stecker_registry::manifest::KeyEncoding>,
     pub(crate) memory_limit: usize,
     pub(crate) deadline: Duration,
     pub(crate) tenant: Arc<Tenant>,

@@ -42,6 +42,7 @@ pub use binding::{
 pub use call::Called;
 pub use compiler::{CompileBounds, Compiler, compile_as_child};
 pub use egress::oauth::refresh_token_only;
+pub use egress::post::{PostError, Posted, Poster};
 pub use engine::SandboxOptions;
 pub use error::{BindError, CallError, LoadError, SandboxError};
 pub use release::{Release, WeakRelease};

@@ -22,7 +22,7 @@ use crate::{
     compiler::CompileQueue,
     contract::v1_0,
     cpu::Cpu,
-    egress::Network,
+    egress::{Network, post::Poster},
     engine::SandboxOptions,
     error::{LoadError, SandboxError},
     release::{Release, ReleaseInner},
@@ -158,6 +158,12 @@ impl Sandbox {
         let release = Arc::new(release);
         *slot = Arc::downgrade(&release);
         Ok(Release::from_inner(release))
+    }
+
+    /// The way out for what the host itself sends to addresses that tenants chose, such as webhooks.
+    #[must_use]
+    pub fn poster(&self) -> Poster {
+        self.inner.network.poster()
     }
 
     /// What a tenant uses now and has used, if it has a session.

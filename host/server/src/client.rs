@@ -8,6 +8,10 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::de::DeserializeOwned;
+use stecker_model::api::{
+    AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
+    WebhookSecret, WebhookTest,
+};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
     Setup, StreamInfo, TenantLimits,
@@ -341,6 +345,58 @@ impl Operations for HttpClient {
 
     async fn limit_tenant(&self, limits: &TenantLimits) -> Result<TenantInfo, Problem> {
         self.post(&["tenant", "limits"], limits).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<WebhookInfo>, Problem> {
+        self.get(&["webhooks"]).await
+    }
+
+    async fn webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem> {
+        self.get(&["webhooks", webhook.as_str()]).await
+    }
+
+    async fn add_webhook(&self, wish: &AddWebhook) -> Result<WebhookSecret, Problem> {
+        self.post(&["webhooks"], wish).await
+    }
+
+    async fn enable_webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem> {
+        self.act(&["webhooks", webhook.as_str(), "enable"]).await
+    }
+
+    async fn disable_webhook(
+        &self,
+        webhook: &Name,
+        request: &DisableWebhook,
+    ) -> Result<WebhookInfo, Problem> {
+        self.post(&["webhooks", webhook.as_str(), "disable"], request)
+            .await
+    }
+
+    async fn remove_webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem> {
+        self.answer(self.request(Method::DELETE, &["webhooks", webhook.as_str()]))
+            .await
+    }
+
+    async fn rotate_webhook_secret(
+        &self,
+        webhook: &Name,
+        request: &RotateWebhookSecret,
+    ) -> Result<WebhookSecret, Problem> {
+        self.post(&["webhooks", webhook.as_str(), "rotate-secret"], request)
+            .await
+    }
+
+    async fn test_webhook(&self, webhook: &Name) -> Result<WebhookTest, Problem> {
+        self.act(&["webhooks", webhook.as_str(), "test"]).await
+    }
+
+    async fn webhook_deliveries(
+        &self,
+        webhook: &Name,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<WebhookDelivery>, Problem> {
+        let path = ["webhooks", webhook.as_str(), "deliveries"];
+        self.answer(self.request(Method::GET, &path).query(filter)).await
     }
 
     async fn doctor(&self) -> Result<DoctorReport, Problem> {

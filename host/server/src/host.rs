@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use stecker_flow::{Engine, EngineOptions};
+use stecker_flow::{Engine, EngineOptions, Retention};
 use stecker_model::Name;
 use stecker_sandbox::{CompileBounds, Compiler, Sandbox, SandboxError, SandboxOptions};
 use stecker_store::{Store, StoreError, StoreOptions};
@@ -27,6 +27,8 @@ pub struct HostOptions {
     pub master_key: MasterKeyOption,
     /// The name servers that the hosts of plugins' requests are looked up with; empty: the system's way.
     pub dns: Vec<SocketAddr>,
+    /// How long things are kept that nobody will ask for again.
+    pub retention: Retention,
 }
 
 /// The only argument of a process that compiles a plugin.
@@ -44,6 +46,7 @@ impl HostOptions {
             compiler: None,
             master_key: MasterKeyOption::default(),
             dns: Vec::new(),
+            retention: Retention::default(),
         }
     }
 }
@@ -137,6 +140,7 @@ impl Host {
         let options = EngineOptions {
             node: node(&folder)?,
             lease_ttl: options.lease_ttl,
+            retention: options.retention,
             ..EngineOptions::default()
         };
         let engine = Engine::new(store.clone(), sandbox, options);

@@ -35,4 +35,5 @@ pub use master_key::MasterKeyOption;
 pub use operations::Operations;
 pub use serve::{ServeOptions, Server, serve};
 pub use service::Service;
+pub use stecker_flow::Retention;
 pub use stecker_sandbox::compile_as_child;

@@ -2,6 +2,10 @@
 //! whoever embeds the host speak to this trait and cannot tell the difference.
 
 use async_trait::async_trait;
+use stecker_model::api::{
+    AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
+    WebhookSecret, WebhookTest,
+};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
     Setup, StreamInfo, TenantLimits,
@@ -113,6 +117,34 @@ pub trait Operations: Send + Sync {
     async fn tenant_info(&self) -> Result<TenantInfo, Problem>;
     /// Sets what the tenant may have in all; makes the tenant if it is not there. For whoever runs the host.
     async fn limit_tenant(&self, limits: &TenantLimits) -> Result<TenantInfo, Problem>;
+
+    /// Webhooks that go out, by name.
+    async fn webhooks(&self) -> Result<Vec<WebhookInfo>, Problem>;
+    /// One webhook.
+    async fn webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem>;
+    /// Makes a webhook; its secret is told this one time.
+    async fn add_webhook(&self, wish: &AddWebhook) -> Result<WebhookSecret, Problem>;
+    /// Has events sent to a webhook again.
+    async fn enable_webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem>;
+    /// Has nothing more sent to a webhook.
+    async fn disable_webhook(&self, webhook: &Name, request: &DisableWebhook)
+    -> Result<WebhookInfo, Problem>;
+    /// Removes a webhook with everything that was to be sent to it; what it was.
+    async fn remove_webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem>;
+    /// Gives a webhook a new secret, which is told this one time.
+    async fn rotate_webhook_secret(
+        &self,
+        webhook: &Name,
+        request: &RotateWebhookSecret,
+    ) -> Result<WebhookSecret, Problem>;
+    /// Sends an event by way of trial.
+    async fn test_webhook(&self, webhook: &Name) -> Result<WebhookTest, Problem>;
+    /// The events of a webhook with what came of them, the newest first.
+    async fn webhook_deliveries(
+        &self,
+        webhook: &Name,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<WebhookDelivery>, Problem>;
 
     /// Looks at the host itself: database, disk, sandbox, plugins, flows.
     async fn doctor(&self) -> Result<DoctorReport, Problem>;

@@ -47,6 +47,9 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
         "denial" => {
             "`stecker denials list` shows what is kept; a kind of refusals goes when 200 newer ones of its connection came".to_owned()
         }
+        "webhook" => {
+            "`stecker webhook list` shows the webhooks that there are; `stecker webhook add` makes one".to_owned()
+        }
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };
@@ -147,6 +150,24 @@ pub(crate) fn flow(error: FlowError) -> Problem {
         )
         .with_hint(format!(
             "`stecker connection show {connection}` shows the last crash; `stecker connection close-circuit {connection}` has it called again"
+        )),
+        FlowError::TooManyCalls { retry_after, .. } => Problem::new(
+            429,
+            "too-many-calls",
+            "Too many calls",
+            error.to_string(),
+        )
+        .with_hint(format!(
+            "nothing was kept of this call; call again after {retry_after} second(s)"
+        )),
+        FlowError::Backlog { ref connection, retry_after, .. } => Problem::new(
+            503,
+            "backlog",
+            "Too many calls wait",
+            error.to_string(),
+        )
+        .with_hint(format!(
+            "nothing was kept of this call; call again after {retry_after} seconds. `stecker connection show {connection}` shows why calls wait"
         )),
         FlowError::Busy { what, by } => conflict(
             format!("{what} is busy: {by}"),

@@ -1,10 +1,14 @@
 //! The circuits of connections, as nodes share them. What they mean and how they change is decided elsewhere; here a change is one
 //! transaction, so that of two nodes that want to try a stopped connection only one does.
 
-use stecker_model::{Name, api::Circuit};
+use stecker_model::{
+    Name,
+    api::{Circuit, CircuitState},
+};
 
 use crate::{
     AuditEntry, Store, StoreError, audit,
+    outgoing::events,
     sql::{Columns, Sql, Tx, to_json},
 };
 
@@ -90,6 +94,12 @@ impl Store {
         kept.execute(&mut *tx).await?;
         if let Some(entry) = &change.audit {
             audit::write(&mut tx, tenant, entry).await?;
+            // Only of what the audit trail knows: pauses of seconds and probes are no news.
+            let is_open = change.circuit.state == CircuitState::Open;
+            if is_open != (before.state == CircuitState::Open) || before.state == CircuitState::Probing {
+                let opened = is_open.then_some(&*change.circuit.reason);
+                events::circuit(&mut tx, tenant, connection, opened, entry.at).await?;
+            }
         }
         tx.commit().await?;
         Ok((change.circuit, true))

@@ -6,6 +6,7 @@ use stecker_model::{FlowSpec, Name, api::Pause};
 use crate::{
     AuditEntry, Store, StoreError, audit,
     nodes::{self, Told},
+    outgoing::events,
     sql::{Columns, Tx, readable},
 };
 
@@ -118,8 +119,14 @@ impl Store {
             subject: unit(flow),
             detail: serde_json::json!({ "reason": reason }),
         };
-        self.finish_switch(tx, tenant, flow, done.rows_affected() == 1, &entry)
-            .await
+        self.finish_switch(
+            tx,
+            tenant,
+            flow,
+            done.rows_affected() == 1,
+            (Some(&reason), &entry),
+        )
+        .await
     }
 
     /// Ends a flow's pause; `false` if it was not paused.
@@ -149,7 +156,7 @@ impl Store {
             subject: unit(flow),
             detail: serde_json::json!({}),
         };
-        self.finish_switch(tx, tenant, flow, done.rows_affected() == 1, &entry)
+        self.finish_switch(tx, tenant, flow, done.rows_affected() == 1, (None, &entry))
             .await
     }
 
@@ -159,11 +166,12 @@ impl Store {
         tenant: &Name,
         flow: &Name,
         switched: bool,
-        entry: &AuditEntry,
+        (paused, entry): (Option<&str>, &AuditEntry),
     ) -> Result<bool, StoreError> {
         if switched {
             audit::write(&mut tx, tenant, entry).await?;
             nodes::flows_changed(self, &mut tx).await?;
+            events::flow(&mut tx, tenant, flow, paused, entry.at).await?;
             tx.commit().await?;
             return Ok(true);
         }

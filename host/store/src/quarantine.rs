@@ -11,6 +11,7 @@ use crate::{
     AuditEntry, Store, StoreError, audit,
     counters::Tally,
     nodes::{self, Told},
+    outgoing::events,
     sql::{Columns, LEAVE_QUEUE, OF_QUEUE, Sql, Tx, pieces, readable, to_i64, to_json},
 };
 
@@ -154,6 +155,9 @@ impl Store {
                     sql.push(LEAVE_QUEUE);
                 }
                 sql.query()?.execute(&mut *tx).await?;
+            }
+            if events::of_state(to).is_some() {
+                events::records(&mut tx, tenant, &flow, &seqs, at).await?;
             }
             let records = to_i64(seqs.len());
             let mut tally = Tally::default();

@@ -7,6 +7,7 @@ use stecker_model::{Name, RecordState, api::Reason};
 use crate::{
     Lease, Store, StoreError,
     counters::Tally,
+    outgoing::events,
     sql::{LEAVE_QUEUE, OF_QUEUE, OF_RECORDS, Sql, Tx, pieces, readable, storable, to_json},
 };
 
@@ -162,6 +163,12 @@ impl Store {
             end_attempts(&mut tx, tenant, flow, piece, now).await?;
         }
         move_in_queue(&mut tx, tenant, flow, &rows).await?;
+        let told: Vec<i64> = rows
+            .iter()
+            .filter(|row| events::of_state(row.settlement.to.state()).is_some())
+            .map(|row| row.settlement.seq)
+            .collect();
+        events::records(&mut tx, tenant, flow, &told, now).await?;
         tally.write(self, &mut tx, tenant, flow).await?;
         Ok(tx.commit().await?)
     }

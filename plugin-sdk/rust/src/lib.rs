@@ -156,6 +156,7 @@ mod json;
 pub mod log;
 pub mod random;
 mod roles;
+pub mod signature;
 pub mod source_version;
 pub mod storage;
 #[cfg(not(target_arch = "wasm32"))]

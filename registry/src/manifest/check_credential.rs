@@ -126,6 +126,12 @@ fn fields_of_kind(name: &str, credential: &Credential) -> Result<(), Fault> {
             "goes with kind `api-key-header` only; remove it or change the kind",
         ));
     }
+    if credential.key.is_some() && kind != HmacSecret {
+        return Err(Fault::new(
+            &path("key"),
+            "goes with kind `hmac-secret` only; for `hmac-request` it is a field of `signing`",
+        ));
+    }
     for (field, is_given) in [
         ("hosts", credential.hosts.is_some()),
         ("methods", credential.methods.is_some()),

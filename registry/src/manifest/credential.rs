@@ -25,6 +25,9 @@ pub struct Credential {
     /// Where tokens come from, for the kinds of OAuth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth: Option<OAuth>,
+    /// How the secret is read as a key, for `hmac-secret`; the bytes of its text unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyEncoding>,
     /// What is signed and how, for `hmac-request`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing: Option<Signing>,
@@ -190,4 +193,7 @@ pub enum KeyEncoding {
     Hex,
     /// Base64 of the bytes.
     Base64,
+    /// `whsec_` and base64 of the bytes, as Standard Webhooks writes secrets. Not for Stripe, whose secrets only look like that: there the
+    /// text is the key.
+    StandardWebhooks,
 }

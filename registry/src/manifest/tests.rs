@@ -335,3 +335,19 @@ fn the_published_schema_knows_every_field() {
         json!(["name", "version", "title", "contract"])
     );
 }
+
+#[test]
+fn a_secret_for_signatures_can_say_how_it_is_read() {
+    let hooks = "kind = \"hmac-secret\"\n";
+    let with_key = altered(hooks, "kind = \"hmac-secret\"\nkey = \"standard-webhooks\"\n");
+    let manifest = Manifest::from_toml(&with_key).unwrap();
+    assert_eq!(
+        manifest.credentials[&"hooks".parse().unwrap()].key,
+        Some(KeyEncoding::StandardWebhooks)
+    );
+    let elsewhere = altered(
+        "header = \"x-api-key\"\n",
+        "header = \"x-api-key\"\nkey = \"hex\"\n",
+    );
+    assert!(fails(&elsewhere).to_string().contains("hmac-secret"));
+}

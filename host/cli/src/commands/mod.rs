@@ -13,6 +13,7 @@ mod secret;
 mod serve;
 mod setup;
 mod tenant;
+mod webhook;
 
 pub(crate) use connection::connection;
 pub(crate) use denials::denials;
@@ -27,6 +28,7 @@ pub(crate) use secret::secret;
 pub(crate) use serve::serve;
 pub(crate) use setup::apply;
 pub(crate) use tenant::tenant;
+pub(crate) use webhook::webhook;
 
 use stecker_model::{Probe, api::Reason};
 

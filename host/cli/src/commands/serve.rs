@@ -20,6 +20,7 @@ pub(crate) async fn serve(globals: &Globals, output: Output, serve: &Serve) -> R
     let mut host = target::host_options(globals, "stecker serve")?;
     host.lease_ttl = serve.lease();
     host.dns.clone_from(&serve.dns);
+    host.retention = serve.retention();
     let options = ServeOptions {
         listen: serve.listen,
         ..ServeOptions::new(host)

@@ -9,6 +9,7 @@
 mod bad_input;
 mod host;
 mod scaffold;
+mod webhook;
 mod words;
 
 use std::{

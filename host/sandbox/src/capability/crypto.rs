@@ -1,12 +1,20 @@
 //! Hashes, and HMACs (RFC 2104) with secrets that guests name and never see.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
+};
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use stecker_model::{ErrorCode, PluginError};
-use stecker_registry::{Manifest, manifest::CredentialKind};
+use stecker_registry::{
+    Manifest,
+    manifest::{CredentialKind, KeyEncoding},
+};
+use zeroize::Zeroizing;
 
 use crate::{
     binding::{Denial, Secret},
@@ -27,13 +35,33 @@ pub(crate) enum Algorithm {
     Sha512,
 }
 
-/// The credentials that may be used for this. A key for an API must not be: a guest could choose what to sign with it.
-pub(crate) fn secrets_of(manifest: &Manifest) -> BTreeSet<String> {
+/// The credentials that may be used for this, and how each is read as a key. A key for an API must not be among them: a guest could choose
+/// what to sign with it.
+pub(crate) fn secrets_of(manifest: &Manifest) -> BTreeMap<String, KeyEncoding> {
     let credentials = manifest.credentials.iter();
     credentials
         .filter(|(_, credential)| credential.kind == CredentialKind::HmacSecret)
-        .map(|(name, _)| name.to_string())
+        .map(|(name, credential)| (name.to_string(), credential.key.unwrap_or_default()))
         .collect()
+}
+
+/// A secret as a key; none: it is not written that way.
+pub(crate) fn key(encoding: KeyEncoding, secret: &Secret) -> Option<Zeroizing<Vec<u8>>> {
+    let text = secret.expose();
+    // With padding or without, as people paste it.
+    let base64 = |text: &str| {
+        let text = text.trim_end_matches('=');
+        let bytes = BASE64_STANDARD_NO_PAD.decode(text);
+        bytes.or_else(|_| BASE64_URL_SAFE_NO_PAD.decode(text)).ok()
+    };
+    let bytes = match encoding {
+        KeyEncoding::Text => Some(text.as_bytes().to_vec()),
+        KeyEncoding::Hex => hex::decode(text).ok(),
+        KeyEncoding::Base64 => base64(text),
+        // The libraries of the standard take it with or without the prefix.
+        KeyEncoding::StandardWebhooks => base64(text.strip_prefix("whsec_").unwrap_or(text)),
+    };
+    bytes.map(Zeroizing::new)
 }
 
 pub(crate) fn hash(algorithm: Algorithm, data: &[u8]) -> Vec<u8> {
@@ -53,8 +81,8 @@ pub(crate) async fn sign(
     algorithm: Algorithm,
     data: &[u8],
 ) -> Answer<Vec<u8>> {
-    let secret = secret_of(caller, secret).await?;
-    Ok(secret.map(|secret| tag(algorithm, secret.expose().as_bytes(), data)))
+    let key = key_of(caller, secret).await?;
+    Ok(key.map(|key| tag(algorithm, &key, data)))
 }
 
 /// Compares in constant time.
@@ -65,8 +93,8 @@ pub(crate) async fn verify(
     data: &[u8],
     given: &[u8],
 ) -> Answer<bool> {
-    let secret = secret_of(caller, secret).await?;
-    Ok(secret.map(|secret| is_tag(algorithm, secret.expose().as_bytes(), data, given)))
+    let key = key_of(caller, secret).await?;
+    Ok(key.map(|key| is_tag(algorithm, &key, data, given)))
 }
 
 fn mac<M: Mac + hmac::digest::KeyInit>(key: &[u8], data: &[u8]) -> M {
@@ -99,9 +127,9 @@ fn shown(name: &str) -> String {
     name.chars().take(SHOWN).flat_map(char::escape_debug).collect()
 }
 
-async fn secret_of(caller: &Caller, name: &str) -> Answer<Secret> {
+async fn key_of(caller: &Caller, name: &str) -> Answer<Zeroizing<Vec<u8>>> {
     let bound = &caller.bound;
-    if !bound.hmac_secrets.contains(name) {
+    let Some(encoding) = bound.hmac_secrets.get(name) else {
         return Ok(Err(denied(
             &*bound.binding.observer,
             Denial {
@@ -113,7 +141,7 @@ async fn secret_of(caller: &Caller, name: &str) -> Answer<Secret> {
                     .to_owned(),
             },
         )));
-    }
+    };
     let found = tokio::time::timeout(caller.remaining(), bound.binding.credentials.secret(name));
     let secret = match found.await {
         Err(_elapsed) => return Err(wasmtime::Error::new(DeadlinePassed)),
@@ -123,12 +151,43 @@ async fn secret_of(caller: &Caller, name: &str) -> Answer<Secret> {
     if !bound.scrubber.learn(&secret) {
         return Ok(Err(PluginError::new(ErrorCode::Auth, UNSCRUBBABLE)));
     }
-    Ok(Ok(secret))
+    Ok(key(*encoding, &secret).ok_or_else(|| {
+        let message = format!(
+            "the secret `{}` is not written as the plugin's manifest says (`key`). Store it again as the system shows it",
+            shown(name)
+        );
+        PluginError::new(ErrorCode::Auth, message)
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_read_as_its_manifest_says() {
+        // The example of the specification of Standard Webhooks.
+        let example = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let bytes = BASE64_STANDARD_NO_PAD.decode(example).unwrap();
+        let read =
+            |encoding, text: &str| key(encoding, &Secret::new(text.to_owned())).map(|key| key.to_vec());
+        let prefixed = format!("whsec_{example}");
+        assert_eq!(
+            read(KeyEncoding::StandardWebhooks, &prefixed),
+            Some(bytes.clone())
+        );
+        assert_eq!(read(KeyEncoding::StandardWebhooks, example), Some(bytes.clone()));
+        assert_eq!(read(KeyEncoding::Base64, example), Some(bytes));
+        assert_eq!(
+            read(KeyEncoding::Text, &prefixed),
+            Some(prefixed.clone().into_bytes()),
+            "as Stripe means it"
+        );
+        assert_eq!(read(KeyEncoding::Base64, "AP8="), Some(vec![0, 255]));
+        assert_eq!(read(KeyEncoding::Base64, "AP8"), Some(vec![0, 255]));
+        assert_eq!(read(KeyEncoding::Hex, "00ff"), Some(vec![0, 255]));
+        assert_eq!(read(KeyEncoding::StandardWebhooks, "whsec_not base64"), None);
+    }
 
     /// RFC 4231 (test case 2), RFC 2202 (test case 2) and FIPS 180 examples.
     #[test]

@@ -15,6 +15,7 @@
 //! - [`decode`]: takes the content coding off, within bounds. Pure.
 //! - [`redirect`]: where an answer sends to, for guests that want to follow. Pure.
 //! - [`cause`]: why there was no answer, for programs.
+//! - [`post`]: what the host itself sends, by the same rules.
 
 mod address;
 pub(crate) mod cause;
@@ -26,6 +27,7 @@ mod message;
 pub(crate) mod oauth;
 mod policy;
 mod pool;
+pub(crate) mod post;
 mod quota;
 mod redirect;
 mod resolve;
@@ -99,6 +101,11 @@ impl Network {
             resolver: Resolver::new(dns)?,
             quotas: Quotas::default(),
         })
+    }
+
+    /// The way out for what the host itself sends.
+    pub(crate) fn poster(&self) -> post::Poster {
+        post::Poster::new(self.resolver.clone())
     }
 }
 

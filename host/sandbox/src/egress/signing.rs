@@ -68,16 +68,7 @@ pub(super) fn sign(
 }
 
 fn key(encoding: KeyEncoding, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, PluginError> {
-    let text = secret.expose();
-    let bytes = match encoding {
-        KeyEncoding::Text => Some(text.as_bytes().to_vec()),
-        KeyEncoding::Hex => hex::decode(text).ok(),
-        KeyEncoding::Base64 => BASE64_STANDARD
-            .decode(text)
-            .or_else(|_| BASE64_URL_SAFE_NO_PAD.decode(text))
-            .ok(),
-    };
-    bytes.map(Zeroizing::new).ok_or_else(|| {
+    crypto::key(encoding, secret).ok_or_else(|| {
         not_sent(
             ErrorCode::Auth,
             "the secret is not written as the plugin's manifest says (`signing.key`). Store it again as the system shows it",

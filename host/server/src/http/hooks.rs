@@ -9,11 +9,12 @@ use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, FromRequest as _, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::from_fn,
     response::{IntoResponse, Response},
     routing::post,
 };
+use stecker_flow::FlowError;
 use stecker_model::{Name, RawRequest, Reply};
 
 use super::{
@@ -65,6 +66,10 @@ async fn take(
     let (Ok(tenant), Ok(name)) = (tenant.parse::<Name>(), connection.parse::<Name>()) else {
         return Err(unknown());
     };
+    let engine = state.service.engine();
+    if let Err(error) = engine.admit_webhook(&tenant, &name).await {
+        return refusal(error);
+    }
     let (parts, body) = request.into_parts();
     let RawBody(body) = RawBody::from_request(Request::from_parts(parts.clone(), body), state).await?;
     let raw = RawRequest {
@@ -74,13 +79,24 @@ async fn take(
         headers: headers(&parts.headers),
         body: body.into(),
     };
-    let reply = state
-        .service
-        .engine()
-        .webhook(&tenant, &name, raw)
-        .await
-        .map_err(problem::flow)?;
-    Ok(answer(reply))
+    match engine.webhook(&tenant, &name, raw).await {
+        Ok(reply) => Ok(answer(reply)),
+        Err(error) => refusal(error),
+    }
+}
+
+/// A problem, with the time after which the system should call again (RFC 9110, section 10.2.3), if it should.
+fn refusal(error: FlowError) -> Result<Response, ApiProblem> {
+    let retry_after = error.retry_after();
+    let problem = ApiProblem(problem::flow(error));
+    let Some(seconds) = retry_after else {
+        return Err(problem);
+    };
+    let mut response = problem.into_response();
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    Ok(response)
 }
 
 /// What follows `/hooks/{tenant}/{connection}`, as it came: some vendors sign the path.

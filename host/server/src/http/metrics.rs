@@ -127,6 +127,10 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiP
         {
             ledger.add_circuit(tenant.as_str(), connection.as_str(), &circuit);
         }
+        let webhooks = store.webhooks(&tenant).await;
+        for webhook in webhooks.map_err(|error| problem::store(&error))? {
+            ledger.add_webhook(tenant.as_str(), &webhook);
+        }
         let totals = store.denial_totals(&tenant).await;
         ledger.add_denials(tenant.as_str(), &totals.map_err(|error| problem::store(&error))?);
     }
@@ -147,6 +151,8 @@ struct Ledger {
     failing: IntGaugeVec,
     denials: IntCounterVec,
     circuits: IntGaugeVec,
+    events_waiting: IntGaugeVec,
+    webhooks_disabled: IntGaugeVec,
 }
 
 impl Ledger {
@@ -190,6 +196,16 @@ impl Ledger {
                 "1 while the connection is not called, because it crashed too often or was stopped; nothing while all is well.",
                 &["tenant", "connection"],
             )?,
+            events_waiting: gauge(
+                "stecker_webhook_events_waiting",
+                "Events on their way to a webhook.",
+                &["tenant", "webhook"],
+            )?,
+            webhooks_disabled: gauge(
+                "stecker_webhook_disabled",
+                "1 while nothing is sent to the webhook, because it only failed or a person said so.",
+                &["tenant", "webhook"],
+            )?,
             counters: [
                 counter("stecker_records_read_total", "Records accepted from sources.")?,
                 counter(
@@ -218,6 +234,16 @@ impl Ledger {
         self.circuits
             .with_label_values(&[tenant, connection])
             .set(i64::from(matches!(circuit.state, Open | Probing)));
+    }
+
+    fn add_webhook(&self, tenant: &str, webhook: &stecker_model::api::WebhookInfo) {
+        let labels = [tenant, webhook.name.as_str()];
+        self.events_waiting
+            .with_label_values(&labels)
+            .set(i64::try_from(webhook.waiting).unwrap_or(i64::MAX));
+        self.webhooks_disabled
+            .with_label_values(&labels)
+            .set(i64::from(!webhook.enabled));
     }
 
     fn add_denials(&self, tenant: &str, totals: &[stecker_model::api::DenialTotal]) {

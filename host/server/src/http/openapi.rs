@@ -31,6 +31,7 @@ use super::{AppState, auth, routes};
         (name = "secrets", description = "The vault: secrets go in and never come out."),
         (name = "denials", description = "What plugins asked for and were refused."),
         (name = "tenants", description = "What tenants may have in all, and what they used."),
+        (name = "webhooks", description = "Who is told of which events (Standard Webhooks)."),
         (name = "host", description = "The host itself."),
     ),
     modifiers(&Bearer),

@@ -8,11 +8,16 @@ mod doctor;
 mod plan;
 mod secrets;
 mod tenants;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use stecker_flow::{Engine, now_ms};
+use stecker_model::api::{
+    AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
+    WebhookSecret, WebhookTest,
+};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, PluginRef, RecordId, RotateKeys, RotatedKeys, SecretInfo,
     SetSecret, Setup, StreamInfo, TenantLimits,
@@ -472,6 +477,54 @@ impl Operations for Service {
 
     async fn limit_tenant(&self, limits: &TenantLimits) -> Result<TenantInfo, Problem> {
         tenants::limit(self, limits).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<WebhookInfo>, Problem> {
+        webhooks::list(self).await
+    }
+
+    async fn webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem> {
+        webhooks::show(self, webhook).await
+    }
+
+    async fn add_webhook(&self, wish: &AddWebhook) -> Result<WebhookSecret, Problem> {
+        webhooks::add(self, wish).await
+    }
+
+    async fn enable_webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem> {
+        webhooks::enable(self, webhook).await
+    }
+
+    async fn disable_webhook(
+        &self,
+        webhook: &Name,
+        request: &DisableWebhook,
+    ) -> Result<WebhookInfo, Problem> {
+        webhooks::disable(self, webhook, request).await
+    }
+
+    async fn remove_webhook(&self, webhook: &Name) -> Result<WebhookInfo, Problem> {
+        webhooks::remove(self, webhook).await
+    }
+
+    async fn rotate_webhook_secret(
+        &self,
+        webhook: &Name,
+        request: &RotateWebhookSecret,
+    ) -> Result<WebhookSecret, Problem> {
+        webhooks::rotate(self, webhook, *request).await
+    }
+
+    async fn test_webhook(&self, webhook: &Name) -> Result<WebhookTest, Problem> {
+        webhooks::test(self, webhook).await
+    }
+
+    async fn webhook_deliveries(
+        &self,
+        webhook: &Name,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<WebhookDelivery>, Problem> {
+        webhooks::deliveries(self, webhook, filter).await
     }
 
     async fn doctor(&self) -> Result<DoctorReport, Problem> {

@@ -10,6 +10,7 @@ mod api;
 mod folder;
 mod openapi;
 mod refusals;
+mod webhooks;
 
 use std::net::{Ipv4Addr, SocketAddr};
 

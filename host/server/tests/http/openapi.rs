@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 33] = [
+const OPERATIONS: [&str; 42] = [
     "delete /api/v1/secrets/{connection}/{credential}",
+    "delete /api/v1/webhooks/{name}",
     "get /api/v1/connections",
     "get /api/v1/connections/{name}",
     "get /api/v1/connections/{name}/streams",
@@ -25,6 +26,9 @@ const OPERATIONS: [&str; 33] = [
     "get /api/v1/secrets",
     "get /api/v1/tenant",
     "get /api/v1/tenants",
+    "get /api/v1/webhooks",
+    "get /api/v1/webhooks/{name}",
+    "get /api/v1/webhooks/{name}/deliveries",
     "post /api/v1/apply",
     "post /api/v1/connections/{name}/check",
     "post /api/v1/connections/{name}/close-circuit",
@@ -41,6 +45,11 @@ const OPERATIONS: [&str; 33] = [
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",
     "post /api/v1/tenant/limits",
+    "post /api/v1/webhooks",
+    "post /api/v1/webhooks/{name}/disable",
+    "post /api/v1/webhooks/{name}/enable",
+    "post /api/v1/webhooks/{name}/rotate-secret",
+    "post /api/v1/webhooks/{name}/test",
     "put /api/v1/secrets/{connection}/{credential}",
 ];
 

@@ -41,7 +41,9 @@ pub enum VaultError {
         what: String,
     },
     /// What is sealed does not open at this place.
-    #[error("{what} does not open: it was altered, or moved from somewhere else. Set the secret again")]
+    #[error(
+        "{what} does not open: it was altered, or moved from somewhere else. Set the secret again; a webhook is removed and added again"
+    )]
     Damaged {
         /// Which.
         what: String,

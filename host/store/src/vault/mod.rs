@@ -14,6 +14,7 @@ mod master;
 mod rotate;
 mod rows;
 mod seal;
+mod signing;
 
 use std::{
     collections::HashMap,
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 pub use error::VaultError;
 pub use master::{InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys};
 pub use rotate::Rotated;
+pub(crate) use signing::remove_signing;
 
 use crate::{
     AuditEntry, Store, StoreError, audit,
@@ -249,6 +251,7 @@ impl Vault {
         let mut tx = self.store.begin_tx().await?;
         let mut sql = Sql::new("DELETE FROM vault WHERE ");
         at(&mut sql, place);
+        sql.push(" AND part <> ").bind(Part::Webhook.as_str());
         let removed = sql.query()?.execute(&mut *tx).await?.rows_affected() > 0;
         if removed {
             audit::write(&mut tx, place.tenant, &entry(place, "secret.remove", actor, now)).await?;
@@ -257,14 +260,14 @@ impl Vault {
         Ok(removed)
     }
 
-    /// What there is for a tenant, by connection and credential. Needs no key.
+    /// What there is for a tenant's connections, by connection and credential. Needs no key.
     ///
     /// # Errors
     /// The database fails.
     pub async fn list(&self, tenant: &Name) -> Result<Vec<VaultEntry>, VaultError> {
         let rows = sqlx::query(
-            "SELECT connection, credential, part, set_at, used_at, expires_at FROM vault WHERE tenant = $1 \
-             ORDER BY connection, credential, part",
+            "SELECT connection, credential, part, set_at, used_at, expires_at FROM vault \
+             WHERE tenant = $1 AND part <> 'webhook' ORDER BY connection, credential, part",
         )
         .bind(tenant.as_str())
         .fetch_all(self.store.reader())

@@ -256,14 +256,12 @@ impl Vault {
 impl Item {
     fn of(row: &sqlx::any::AnyRow) -> Result<Self, StoreError> {
         let part = row.text("part")?;
+        let part = Part::parse(&part)
+            .ok_or_else(|| StoreError::corrupt("column part", format!("`{part}` is no part of a secret")))?;
         Ok(Self {
             connection: row.parsed("connection")?,
             credential: row.parsed("credential")?,
-            part: if part == Part::Secret.as_str() {
-                Part::Secret
-            } else {
-                Part::Tokens
-            },
+            part,
             version: row.int("version")?,
             key_version: row.int("key_version")?,
             sealed: row.bytes("sealed")?,

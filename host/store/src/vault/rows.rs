@@ -13,6 +13,8 @@ use crate::{
 pub(super) enum Part {
     Secret,
     Tokens,
+    /// What a webhook is signed with.
+    Webhook,
 }
 
 impl Part {
@@ -20,7 +22,14 @@ impl Part {
         match self {
             Self::Secret => "secret",
             Self::Tokens => "tokens",
+            Self::Webhook => "webhook",
         }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Secret, Self::Tokens, Self::Webhook]
+            .into_iter()
+            .find(|part| part.as_str() == text)
     }
 }
 
@@ -142,6 +151,10 @@ pub(super) fn bound(place: Place<'_>, part: Part, key_version: i64) -> Vec<u8> {
 }
 
 pub(super) fn damaged(place: Place<'_>, part: Part) -> VaultError {
+    if part == Part::Webhook {
+        let what = format!("the secret of the webhook `{}`", place.connection);
+        return VaultError::Damaged { what };
+    }
     VaultError::Damaged {
         what: format!(
             "what is stored of the credential `{}` of connection `{}` ({})",

@@ -108,8 +108,9 @@ async fn pages_and_calls_number_records_without_gaps(world: World) {
             };
             let id = called
                 .store
-                .store_webhook(&called.tenant, &shop, &call, START)
+                .store_webhook(&called.tenant, &shop, &call, 100, START)
                 .await
+                .unwrap()
                 .unwrap();
             let part = |flow: &str| Fanout {
                 flow: name(flow),

@@ -22,7 +22,7 @@ scenarios!(
 
 /// Keys in memory, as a file would hold them: a line each, the current one first.
 #[derive(Default)]
-struct Keys(Mutex<Vec<String>>);
+pub(crate) struct Keys(Mutex<Vec<String>>);
 
 impl Keys {
     fn text(&self) -> String {
@@ -52,7 +52,7 @@ impl MasterKeySource for Keys {
 }
 
 /// Another host on the same database, with these keys.
-async fn host(world: &World, keys: &Arc<Keys>) -> Vault {
+pub(crate) async fn host(world: &World, keys: &Arc<Keys>) -> Vault {
     let store = Store::open(&world.url, StoreOptions::default()).await.unwrap();
     store.with_master_key(Arc::clone(keys) as _).vault().unwrap()
 }

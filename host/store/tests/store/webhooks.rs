@@ -1,7 +1,7 @@
 //! Calls from systems: kept first, settled once, never ahead of what is newer.
 
 use stecker_model::{RawRequest, RecordState};
-use stecker_store::{Fanout, NewRecord, SettleWebhook, SettledWebhook, StoreError, WebhookVerdict};
+use stecker_store::{Fanout, Forget, NewRecord, SettleWebhook, SettledWebhook, StoreError, WebhookVerdict};
 
 use crate::world::{START, World, digest, name, reason, record, scenarios};
 
@@ -11,6 +11,8 @@ scenarios!(
     pages_and_calls_share_what_was_seen,
     a_call_is_settled_as_a_whole,
     an_unsettled_call_comes_back_later_and_later,
+    no_more_calls_are_kept_than_may_wait,
+    what_is_over_is_forgotten_in_bounded_steps,
 );
 
 fn call() -> RawRequest {
@@ -42,8 +44,9 @@ impl World {
         let shop = name("shop");
         let id = self
             .store
-            .store_webhook(&self.tenant, &shop, &call(), START)
+            .store_webhook(&self.tenant, &shop, &call(), 100, START)
             .await
+            .unwrap()
             .unwrap();
         self.store
             .settle_webhook(&self.tenant, &shop, id, settle, START)
@@ -59,8 +62,9 @@ async fn a_call_is_kept_byte_for_byte_until_it_is_settled(world: World) {
     let shop = name("shop");
     let id = world
         .store
-        .store_webhook(&world.tenant, &shop, &call(), START)
+        .store_webhook(&world.tenant, &shop, &call(), 100, START)
         .await
+        .unwrap()
         .unwrap();
     // Whoever took the call has some time before others are given it.
     assert_eq!(world.unsettled(START).await, 0);
@@ -166,7 +170,7 @@ async fn a_call_is_settled_as_a_whole(world: World) {
 async fn an_unsettled_call_comes_back_later_and_later(world: World) {
     world
         .store
-        .store_webhook(&world.tenant, &name("shop"), &call(), START)
+        .store_webhook(&world.tenant, &name("shop"), &call(), 100, START)
         .await
         .unwrap();
     let mut now = START;
@@ -176,4 +180,71 @@ async fn an_unsettled_call_comes_back_later_and_later(world: World) {
         assert_eq!(world.unsettled(now).await, 1, "{pause}");
         assert_eq!(world.unsettled(now).await, 0, "it is given to one at a time");
     }
+}
+
+async fn no_more_calls_are_kept_than_may_wait(world: World) {
+    let (shop, erp) = (name("shop"), name("erp"));
+    let keep = async |connection, backlog| {
+        world
+            .store
+            .store_webhook(&world.tenant, connection, &call(), backlog, START)
+            .await
+            .unwrap()
+    };
+    let first = keep(&shop, 2).await.unwrap();
+    assert!(keep(&shop, 2).await.is_some());
+    assert_eq!(keep(&shop, 2).await, None);
+    assert!(keep(&erp, 2).await.is_some(), "every connection has its own");
+    assert_eq!(
+        world.unsettled(START + 10_000).await,
+        3,
+        "what was turned away is not kept"
+    );
+    let refused = SettleWebhook::without_records(WebhookVerdict::Refused, None);
+    world
+        .store
+        .settle_webhook(&world.tenant, &shop, first, refused, START)
+        .await
+        .unwrap();
+    assert!(keep(&shop, 2).await.is_some(), "there is room again");
+}
+
+async fn what_is_over_is_forgotten_in_bounded_steps(world: World) {
+    for n in 0..5 {
+        let event = format!("evt-{n}");
+        world
+            .called(accepted(Some(&event), "first", vec![record("a", &n.to_string())]))
+            .await
+            .unwrap();
+    }
+    world
+        .store
+        .store_webhook(&world.tenant, &name("shop"), &call(), 100, START)
+        .await
+        .unwrap();
+    let forget = async |what, before| world.store.forget(what, before, 2).await.unwrap();
+    assert_eq!(forget(Forget::SettledCalls, START).await, 0, "not over yet");
+    let steps = [
+        forget(Forget::SettledCalls, START + 1).await,
+        forget(Forget::SettledCalls, START + 1).await,
+        forget(Forget::SettledCalls, START + 1).await,
+    ];
+    assert_eq!(steps, [2, 2, 1]);
+    assert_eq!(
+        world.unsettled(START + 10_000).await,
+        1,
+        "what is not settled stays"
+    );
+    let again = async || {
+        world
+            .called(accepted(Some("evt-4"), "first", vec![record("b", "1")]))
+            .await
+            .unwrap()
+    };
+    assert!(again().await.duplicate_event, "the id outlives the call");
+    let mut forgotten = 0;
+    while forgotten < 5 {
+        forgotten += forget(Forget::VendorEvents, START + 1).await;
+    }
+    assert!(!again().await.duplicate_event);
 }

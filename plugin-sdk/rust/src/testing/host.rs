@@ -120,7 +120,8 @@ impl TestHost {
         with(|state| state.random = seed);
     }
 
-    /// Gives the connection a secret for signatures.
+    /// Gives the connection a secret for signatures: the bytes of the key, as the host reads them by `key` of the manifest (decoded, where the
+    /// manifest says so).
     pub fn secret(&self, name: &str, bytes: impl Into<Vec<u8>>) {
         with(|state| state.secrets.insert(name.to_owned(), bytes.into()));
     }

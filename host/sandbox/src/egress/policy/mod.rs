@@ -18,9 +18,9 @@ use ipnet::IpNet;
 use reqwest::Method;
 use stecker_model::{Grants, HttpGrant};
 
-use self::rule::{Reached, Rule, is_localhost};
+use self::rule::{Reached, Rule};
 pub(crate) use self::{
-    rule::{HostRule, InvalidGrant},
+    rule::{HostRule, InvalidGrant, is_localhost},
     url::{parse, parse_method, shown},
 };
 use super::address::{CarveOuts, Refused};

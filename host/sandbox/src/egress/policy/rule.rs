@@ -194,6 +194,6 @@ fn parse_range(text: &str) -> Option<IpNet> {
 }
 
 /// RFC 6761, section 6.3.
-pub(super) fn is_localhost(name: &str) -> bool {
+pub(crate) fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }

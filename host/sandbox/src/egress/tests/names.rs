@@ -202,3 +202,40 @@ async fn a_name_without_an_address_was_not_sent_to() {
     );
     assert!(error.message.contains("has no address"), "{error}");
 }
+
+#[tokio::test]
+async fn what_the_host_sends_itself_goes_by_the_same_addresses() {
+    let (port, reached, alarmed) = two_hosts(false).await;
+    let dns = name_server(vec![vec![HERE.into()]]).await;
+    let poster = Network::new(&[dns.address]).unwrap().poster();
+    let receiver = |addresses: &[&str]| HttpGrant {
+        host: format!("hooks.example:{port}"),
+        schemes: vec!["http".to_owned()],
+        addresses: addresses.iter().map(|range| (*range).to_owned()).collect(),
+        ..HttpGrant::default()
+    };
+    let tenant = Name::default_tenant();
+    let url = format!("http://hooks.example:{port}/hook");
+    let within = Duration::from_secs(10);
+    let closed = [receiver(&[])];
+    let answer = poster
+        .post(&tenant, (&url, &closed), &[], String::new(), within)
+        .await;
+    let Err(post::PostError::Refused(why)) = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(
+        why.contains("127.0.0.2") && why.contains("[[receivers]]"),
+        "{why}"
+    );
+    assert_eq!(reached.load(Ordering::SeqCst), 0, "nothing was sent");
+    let open = [receiver(&["127.0.0.2/32"])];
+    let answer = poster
+        .post(&tenant, (&url, &open), &[], String::new(), within)
+        .await;
+    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(
+        (reached.load(Ordering::SeqCst), alarmed.load(Ordering::SeqCst)),
+        (1, 0)
+    );
+}

@@ -10,6 +10,7 @@ mod releases;
 mod secrets;
 mod setups;
 mod tenants;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(flows::routes())
         .merge(records::routes())
         .merge(denials::routes())
-        .merge(tenants::routes());
+        .merge(tenants::routes())
+        .merge(webhooks::routes());
     let patient = OpenApiRouter::new()
         .merge(releases::routes())
         .merge(connections::routes())

@@ -102,12 +102,14 @@ fn binding(config: String, instances: Instances) -> Result<Binding> {
                 bytes_per_day: 1 << 50,
                 ..HttpLimits::default()
             },
+            ..Limits::default()
         },
         http_bytes_today: 0,
         tenant_limits: TenantLimits {
             ceiling: None,
             memory_mib: 1 << 16,
             calls: MAX_INSTANCES,
+            receivers: Vec::new(),
         },
         instances,
         credentials: Arc::new(NoCredentials),
