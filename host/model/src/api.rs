@@ -5,6 +5,7 @@
 
 mod circuit;
 mod denial;
+mod reconcile;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,11 @@ use crate::{
 
 pub use circuit::{Circuit, CircuitRequest, CircuitState, Crash, Waiting};
 pub use denial::{ClearDenials, Cleared, DenialFilter, DenialInfo, DenialList, DenialTotal, DenialsLeftOut};
+pub use reconcile::{
+    Difference, DifferenceKind, FieldDifference, ReconcileCalls, ReconcileCounts, ReconcileDetail,
+    ReconcileFilter, ReconcileMethod, ReconcileMode, ReconcileReport, ReconcileRequest, ReconcileRun,
+    ReconcileState,
+};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 
 /// A refusal or failure as problem+json (RFC 9457), with the next step in `hint`.

@@ -10,6 +10,7 @@ mod error;
 mod grant;
 mod name;
 mod plugin;
+mod reconcile;
 mod record;
 mod secret;
 mod spec;
@@ -20,6 +21,9 @@ pub use error::{ErrorCode, PluginError};
 pub use grant::{GrantFault, Grants, HttpGrant, StorageGrant};
 pub use name::{Digest, InvalidName, Name, RecordId};
 pub use plugin::{CallUsage, PluginUse, Probe, StreamInfo};
+pub use reconcile::{
+    Bucket, Fingerprint, KeyRange, ListedKey, Listing, Question, canonical_json, digest_of, element, point,
+};
 pub use record::{
     Attributes, Finding, LookupItem, Operation, Outcome, Page, RawRequest, ReadRequest, Received, Record,
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
@@ -30,6 +34,7 @@ pub use secret::{
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, RetryPolicy, SecretRef, Setup, SpecError, StreamRef, TransformSpec, Trigger,
+    PluginRef, ReconcilePolicy, RepairKind, RetryPolicy, SecretRef, Setup, SpecError, StreamRef,
+    TransformSpec, Trigger,
 };
 pub use tenant::TenantLimits;

@@ -341,7 +341,7 @@ impl Lived {
         }
         Ok(match Warm::new(live, &sandbox.warm_room) {
             Ok(warm) => Self::Warm(Box::new(warm)),
-            Err(live) => Self::Once(Box::new(live)),
+            Err(live) => Self::Once(live),
         })
     }
 

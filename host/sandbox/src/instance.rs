@@ -74,14 +74,14 @@ impl WarmPlace {
 
 impl Warm {
     /// A new instance that may become warm, if there is room for one more.
-    pub(crate) fn new(live: Live, room: &Arc<Semaphore>) -> Result<Self, Live> {
+    pub(crate) fn new(live: Live, room: &Arc<Semaphore>) -> Result<Self, Box<Live>> {
         match Arc::clone(room).try_acquire_owned() {
             Ok(room) => Ok(Self {
                 live,
                 calls: 0,
                 _room: room,
             }),
-            Err(_) => Err(live),
+            Err(_) => Err(Box::new(live)),
         }
     }
 
