@@ -16,6 +16,7 @@ mod opening;
 mod quarantine;
 mod random;
 mod reading;
+mod reconciling;
 mod tenants;
 mod vault;
 mod webhooks;
