@@ -21,6 +21,7 @@ mod observer;
 mod outcome;
 mod prepare;
 mod reader;
+mod reconcile;
 mod releases;
 mod runner;
 mod schedule;
