@@ -47,6 +47,9 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
         "denial" => {
             "`stecker denials list` shows what is kept; a kind of refusals goes when 200 newer ones of its connection came".to_owned()
         }
+        "comparison" => {
+            "`stecker reconcile list FLOW` shows the comparisons that are kept; the last 100 of each flow are".to_owned()
+        }
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };
