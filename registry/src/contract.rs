@@ -35,6 +35,8 @@ pub enum Role {
     Source,
     /// Writes streams.
     Destination,
+    /// Says in few bytes what a destination holds.
+    Reconcile,
     /// Takes what a system sends on its own.
     Webhook,
     /// Makes records into other records.
@@ -43,11 +45,12 @@ pub enum Role {
 
 impl Role {
     /// All of them, in the order of the contract.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Meta,
         Self::Connection,
         Self::Source,
         Self::Destination,
+        Self::Reconcile,
         Self::Webhook,
         Self::Transform,
     ];
@@ -60,6 +63,7 @@ impl Role {
             Self::Connection => "connection",
             Self::Source => "source",
             Self::Destination => "destination",
+            Self::Reconcile => "reconcile",
             Self::Webhook => "webhook",
             Self::Transform => "transform",
         }
@@ -73,6 +77,7 @@ impl Role {
             Self::Connection => &["check", "discover"],
             Self::Source => &["read", "acknowledge"],
             Self::Destination => &["write", "lookup"],
+            Self::Reconcile => &["digest", "list-keys"],
             Self::Webhook => &["receive", "subscribe", "unsubscribe"],
             Self::Transform => &["apply"],
         }

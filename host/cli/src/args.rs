@@ -1,5 +1,6 @@
 //! The words of the command line.
 
+mod reconcile;
 mod secret;
 mod webhook;
 
@@ -8,6 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stecker_model::{Name, Period, RecordId, RecordState};
 
+pub(crate) use reconcile::{Reconcile, ReconcileCommand, StartReconcile};
 pub(crate) use secret::{Secret, SetSecret};
 pub(crate) use webhook::Webhook;
 
@@ -185,6 +187,18 @@ changes.")]
   stecker quarantine discard orders-to-erp/1042 --reason 'test order'"
     )]
     Quarantine(Quarantine),
+    /// Compare a flow's two ends, and repair what differs
+    #[command(after_help = "Examples:
+  stecker reconcile orders-to-erp                                  report only
+  stecker reconcile orders-to-erp --repair missing,different
+  stecker reconcile orders-to-erp --full                           against the source, read again
+  stecker reconcile list orders-to-erp
+  stecker reconcile show 3f1c0d9a5b7e
+
+By the ledger: was anything lost or changed at the destination after it was delivered? With --full: did everything that the
+source has now arrive, whatever the ledger knows of it? What is there and not known here is deleted only with
+`--repair extra-delete`.")]
+    Reconcile(Reconcile),
     /// Secrets: the encrypted vault that connections take theirs from
     #[command(
         subcommand,

@@ -68,6 +68,7 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Flow(command) => commands::flow(&globals, output, command).await,
         Command::Records(command) => commands::records(&globals, output, command).await,
         Command::Quarantine(command) => commands::quarantine(&globals, output, command).await,
+        Command::Reconcile(command) => commands::reconcile(&globals, output, command).await,
         Command::Secret(command) => commands::secret(&globals, output, command).await,
         Command::Webhook(command) => commands::webhook(&globals, output, command).await,
         Command::Denials(command) => commands::denials(&globals, output, command).await,

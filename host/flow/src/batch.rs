@@ -7,7 +7,7 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use stecker_model::{ErrorCode, LookupItem, Record, RecordState, WriteItem, api::CircuitState};
+use stecker_model::{ErrorCode, LookupItem, Record, RecordState, RepairKind, WriteItem, api::CircuitState};
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
 
@@ -19,6 +19,9 @@ use crate::{
     outcome::{self, Progress, Verdict},
     prepare::{self, BatchFailed, Prepared},
 };
+
+/// The attribute that says so, see `write-item` in the contract.
+const REPAIR: &str = "repair";
 
 /// What the lanes of one flow tell each other.
 #[derive(Default)]
@@ -152,6 +155,20 @@ impl Item {
         )
     }
 
+    /// The plugin hears that it is a repair, where it is one: a system that knows the idempotency key would leave the thing as it is.
+    fn marked(&self, output: &Record) -> Record {
+        let mut output = output.clone();
+        output.attributes.retain(|(name, _)| name != REPAIR);
+        if let Some(repair) = &self.due.repair {
+            output.attributes.push((REPAIR.to_owned(), repair.clone()));
+        }
+        output
+    }
+
+    fn is_correction(&self) -> bool {
+        self.due.repair.as_deref() == Some(RepairKind::Different.as_str())
+    }
+
     fn open_outputs(&self) -> impl Iterator<Item = &Record> {
         self.outputs
             .iter()
@@ -227,7 +244,7 @@ impl Work<'_> {
             .iter()
             .flat_map(|item| {
                 item.open_outputs().map(|record| WriteItem {
-                    record: record.clone(),
+                    record: item.marked(record),
                     idempotency_key: item.idempotency_key(record),
                     attempt: item.attempt,
                 })
@@ -258,6 +275,10 @@ impl Work<'_> {
             })
             .collect();
         let asked = questions.len();
+        let corrections: Vec<bool> = items
+            .iter()
+            .flat_map(|item| item.open_outputs().map(|_| item.is_correction()))
+            .collect();
         match self
             .destination
             .lookup(
@@ -268,7 +289,11 @@ impl Work<'_> {
             .await
             .result
         {
-            Ok(findings) => Ok(findings.into_iter().map(Verdict::from).collect()),
+            Ok(findings) => Ok(findings
+                .into_iter()
+                .zip(corrections)
+                .map(|(finding, is_correction)| Verdict::of_lookup(finding, is_correction))
+                .collect()),
             // A destination that has no lookup has idempotency keys or nothing.
             Err(error) if error.code() == ErrorCode::Unsupported => {
                 Ok(vec![Verdict::from(stecker_model::Finding::Undecided); asked])

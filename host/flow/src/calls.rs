@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use stecker_model::{
-    Digest, Finding, LookupItem, Name, Outcome, Page, PluginUse, Probe, RawRequest, ReadRequest, Received,
-    Record, StreamInfo, Transformed, WriteItem, api::Circuit,
+    Bucket, Digest, Finding, Listing, LookupItem, Name, Outcome, Page, PluginUse, Probe, Question,
+    RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem, api::Circuit,
 };
 use stecker_sandbox::{CallError, Called, Session};
 
@@ -82,6 +82,23 @@ impl Bound {
     ) -> Called<Vec<Finding>> {
         self.repeatable("lookup", record, || self.session.lookup(stream, items.clone()))
             .await
+    }
+
+    pub(crate) async fn digest(&self, question: &Question, split: u32) -> Called<Vec<Bucket>> {
+        self.repeatable("digest", None, || self.session.digest(question.clone(), split))
+            .await
+    }
+
+    pub(crate) async fn list_keys(
+        &self,
+        question: &Question,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Called<Listing> {
+        self.repeatable("list-keys", None, || {
+            self.session.list_keys(question.clone(), after, limit)
+        })
+        .await
     }
 
     /// Does not count for the circuit if it crashes: whoever can reach the host can send something that crashes it.

@@ -7,7 +7,7 @@ use std::sync::{
 
 use stecker_model::{FlowSpec, Name};
 use stecker_store::{Lease, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{clock::Clock, keeper::Keeper, sessions::Sessions};
@@ -27,6 +27,10 @@ pub(crate) struct FlowContext {
     pub(crate) read_now: Notify,
     /// There may be something to deliver.
     pub(crate) deliver_now: Notify,
+    /// A comparison was asked for.
+    pub(crate) compare_now: Notify,
+    /// One comparison at a time in this process: each holds all keys in memory.
+    pub(crate) comparing: Arc<Semaphore>,
     /// Deliveries went through; a reader that waits for room may go on.
     pub(crate) room: Notify,
     /// Read once to the end, deliver everything, then end.

@@ -8,11 +8,14 @@ use std::{
 
 use stecker_model::{
     Authorization, Name, RawRequest, Reply, Setup, StreamInfo,
-    api::{CheckReport, Circuit, Fault, FlowStatus, ReleaseInfo},
+    api::{CheckReport, Circuit, Fault, FlowStatus, ReconcileRun, ReleaseInfo},
 };
 use stecker_sandbox::Sandbox;
 use stecker_store::{FlowRow, Store, StoreError};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -78,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) keeper: Arc<Keeper>,
     /// Another host said that one came or went.
     pub(crate) nodes_changed: AtomicBool,
+    /// The turn to compare a flow's two ends.
+    comparing: Arc<Semaphore>,
 }
 
 pub(crate) type FlowKey = (Name, Name);
@@ -119,6 +124,7 @@ impl Engine {
                 running: Mutex::default(),
                 keeper,
                 nodes_changed: AtomicBool::new(false),
+                comparing: Arc::new(Semaphore::new(1)),
             }),
         }
     }
@@ -201,6 +207,7 @@ impl Engine {
         {
             ctx.read_now.notify_one();
             ctx.deliver_now.notify_one();
+            ctx.compare_now.notify_one();
         }
     }
 
@@ -390,25 +397,7 @@ impl Engine {
         stop: CancellationToken,
         progress: &mut (dyn FnMut(&FlowStatus) + Send),
     ) -> Result<FlowStatus, FlowError> {
-        let row = self.flow_row(tenant, flow).await?;
-        if let Some(pause) = &row.paused {
-            let by = format!(
-                "it is paused ({}); resume it first with `stecker flow resume {flow}`",
-                pause.reason
-            );
-            return Err(FlowError::Busy {
-                what: format!("flow {flow}"),
-                by,
-            });
-        }
-        let Some(ctx) = self.inner.lease(tenant, row, stop, true).await? else {
-            let by =
-                "another node holds its lease; ask that one, or wait until the lease runs out".to_owned();
-            return Err(FlowError::Busy {
-                what: format!("flow {flow}"),
-                by,
-            });
-        };
+        let ctx = self.take(tenant, flow, stop).await?;
         let mut run = std::pin::pin!(runner::run(ctx));
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
         let over = CancellationToken::new();
@@ -432,6 +421,71 @@ impl Engine {
         let status = self.status(tenant, flow).await?;
         progress(&status);
         Ok(status)
+    }
+
+    /// Does a comparison that was asked for and delivers what it repaired, in this process, telling how far it is as it goes. Ends early, to be
+    /// begun anew, when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// No such comparison; a flow that is paused or runs elsewhere; a store that fails.
+    pub async fn reconcile_until_done(
+        &self,
+        tenant: &Name,
+        id: &str,
+        stop: CancellationToken,
+        progress: &mut (dyn FnMut(&ReconcileRun) + Send),
+    ) -> Result<ReconcileRun, FlowError> {
+        let run = self.reconcile_run(tenant, id).await?;
+        let ctx = self.take(tenant, &run.flow, stop).await?;
+        let mut work = std::pin::pin!(runner::compare(ctx, id));
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        let over = CancellationToken::new();
+        let working = async {
+            let _over = over.clone().drop_guard();
+            loop {
+                tokio::select! {
+                    ended = &mut work => break Ok(ended),
+                    _ = ticks.tick() => match self.reconcile_run(tenant, id).await {
+                        Ok(run) => progress(&run),
+                        Err(error) => break Err(error),
+                    },
+                }
+            }
+        };
+        let (ended, ()) = tokio::join!(working, self.inner.supplies.books.keep(&self.inner.store, &over));
+        if let runner::Ended::Store(error) = ended? {
+            return Err(error.into());
+        }
+        self.reconcile_run(tenant, id).await
+    }
+
+    async fn reconcile_run(&self, tenant: &Name, id: &str) -> Result<ReconcileRun, FlowError> {
+        let run = self.inner.store.reconcile(tenant, id).await?;
+        run.ok_or_else(|| FlowError::not_found("comparison", &id))
+    }
+
+    /// The lease of a flow, for work that is done once and in this process.
+    async fn take(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+        stop: CancellationToken,
+    ) -> Result<Arc<FlowContext>, FlowError> {
+        let row = self.flow_row(tenant, flow).await?;
+        let busy = |by: String| FlowError::Busy {
+            what: format!("flow {flow}"),
+            by,
+        };
+        if let Some(pause) = &row.paused {
+            return Err(busy(format!(
+                "it is paused ({}); resume it first with `stecker flow resume {flow}`",
+                pause.reason
+            )));
+        }
+        let lease = self.inner.lease(tenant, row, stop, true).await?;
+        lease.ok_or_else(|| {
+            busy("another node holds its lease; ask that one, or wait until the lease runs out".to_owned())
+        })
     }
 
     async fn flow_row(&self, tenant: &Name, flow: &Name) -> Result<FlowRow, FlowError> {
@@ -478,6 +532,8 @@ impl Inner {
                 read_now: Notify::new(),
                 deliver_now: Notify::new(),
                 room: Notify::new(),
+                compare_now: Notify::new(),
+                comparing: Arc::clone(&self.comparing),
                 once,
                 read_over: AtomicBool::new(false),
             })

@@ -27,6 +27,7 @@ mod outgoing;
 mod placement;
 mod prepare;
 mod reader;
+mod reconcile;
 mod releases;
 mod retention;
 mod runner;

@@ -35,6 +35,16 @@ impl Progress {
         }
     }
 
+    /// The outputs that are written, by their keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(output, _)| output.as_str())
+    }
+
+    /// An output that has to be written again.
+    pub(crate) fn undo(&mut self, output: &str) {
+        self.0.retain(|(done, _)| done != output);
+    }
+
     /// `None` when there is nothing worth keeping.
     pub(crate) fn to_text(&self) -> Option<String> {
         if self.0.is_empty() {
@@ -100,6 +110,16 @@ impl From<Finding> for Verdict {
 }
 
 impl Verdict {
+    /// What a lookup says of an output. A thing that was there before it was to be put right is there in any case.
+    pub(crate) fn of_lookup(finding: Finding, is_correction: bool) -> Self {
+        match finding {
+            Finding::Present { .. } if is_correction => Self::looked_up(
+                "it is at the destination, which does not say that it was put right; sent again with the same idempotency key",
+            ),
+            finding => finding.into(),
+        }
+    }
+
     fn again(error: &PluginError) -> Self {
         Self::Again {
             reason: reason(error),
@@ -306,6 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn that_a_thing_is_there_does_not_say_that_it_was_put_right() {
+        let present = || Finding::Present {
+            external_id: None,
+            payload: None,
+        };
+        assert!(matches!(
+            Verdict::of_lookup(present(), false),
+            Verdict::Done { .. }
+        ));
+        assert!(matches!(
+            Verdict::of_lookup(present(), true),
+            Verdict::Again { .. }
+        ));
+        assert!(matches!(
+            Verdict::of_lookup(Finding::Absent, true),
+            Verdict::Again { .. }
+        ));
+    }
+
+    #[test]
     fn progress_survives_being_stored() {
         let mut progress = Progress::default();
         progress.done("x", Some("a".to_owned()));
@@ -315,5 +355,7 @@ mod tests {
         assert_eq!(back, progress);
         assert_eq!(back.external_id().as_deref(), Some("a,b"));
         assert_eq!(Progress::parse(Some("not json")), Progress::default());
+        progress.undo("x");
+        assert_eq!(progress.keys().collect::<Vec<_>>(), ["y"]);
     }
 }

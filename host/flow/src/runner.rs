@@ -10,6 +10,7 @@ use crate::{
     deliver::{self, DeliverEnd},
     fail_point, outcome,
     reader::{self, ReadEnd},
+    reconcile,
 };
 
 /// How a run of a flow ended.
@@ -48,6 +49,11 @@ pub(crate) async fn run(ctx: Arc<FlowContext>) -> Ended {
         Ended::Stopped => {}
     }
     drop(kept);
+    give_back(&ctx, &ended).await;
+    ended
+}
+
+async fn give_back(ctx: &FlowContext, ended: &Ended) {
     if !matches!(ended, Ended::Fenced) {
         match ctx.store.release_lease(&ctx.lease).await {
             Ok(_) => fail_point::pass("lease-given-back"),
@@ -55,7 +61,6 @@ pub(crate) async fn run(ctx: Arc<FlowContext>) -> Ended {
             Err(error) => tracing::debug!(%error, "the lease could not be given back"),
         }
     }
-    ended
 }
 
 async fn run_loops(ctx: &Arc<FlowContext>) -> Ended {
@@ -76,7 +81,26 @@ async fn run_loops(ctx: &Arc<FlowContext>) -> Ended {
             }
             end
         };
-        tokio::join!(reading, delivering)
+        let comparing = async {
+            // A run by hand reads and delivers, and is over then.
+            if ctx.once {
+                return Ok(());
+            }
+            // On the heap: it is the biggest of the three and sleeps most of the time.
+            let end = Box::pin(reconcile::run(ctx)).await;
+            if end.is_err() {
+                ctx.stop.cancel();
+            }
+            end
+        };
+        let (read, delivered, compared) = tokio::join!(reading, delivering, comparing);
+        // A comparison that cannot go on ends like a read that cannot.
+        let read = match compared {
+            Ok(()) => read,
+            Err(StoreError::Fenced { .. }) => Ok(ReadEnd::Fenced),
+            Err(error) => Err(error),
+        };
+        (read, delivered)
     };
     tokio::select! {
         ended = renewed => ended,
@@ -86,6 +110,38 @@ async fn run_loops(ctx: &Arc<FlowContext>) -> Ended {
             (Ok(ReadEnd::Stopped), Ok(DeliverEnd::Stopped)) => Ended::Stopped,
         },
     }
+}
+
+/// Does one comparison under a lease and delivers what it repaired, without reading the source for anything else.
+pub(crate) async fn compare(ctx: Arc<FlowContext>, id: &str) -> Ended {
+    let kept = ctx.keeper.keep(&ctx.lease);
+    let look_at = ctx.now().saturating_add(outcome::SETTLING_MS);
+    let work = async {
+        ctx.store
+            .recover(&ctx.lease, ctx.flow(), ctx.now(), look_at)
+            .await?;
+        tokio::select! {
+            () = ctx.stop.cancelled() => return Ok(()),
+            compared = Box::pin(reconcile::execute(&ctx, id)) => compared?,
+        }
+        ctx.end_reading();
+        let repaired = ctx.store.reconcile(&ctx.tenant, id).await?;
+        if repaired.is_some_and(|run| run.report.repaired > 0) {
+            deliver::run(&ctx).await?;
+        }
+        Ok(())
+    };
+    let ended = tokio::select! {
+        ended = renew(&ctx) => ended,
+        worked = work => match worked {
+            Ok(()) => Ended::Stopped,
+            Err(StoreError::Fenced { .. }) => Ended::Fenced,
+            Err(error) => Ended::Store(error),
+        },
+    };
+    drop(kept);
+    give_back(&ctx, &ended).await;
+    ended
 }
 
 /// Keeps the lease. Ends when it is lost, which drops whatever runs: its results could not be committed anyway.

@@ -290,6 +290,7 @@ impl Inner {
                 self.changed.notify_one();
                 for ctx in running.values() {
                     ctx.read_now.notify_one();
+                    ctx.compare_now.notify_one();
                     ctx.deliver_now.notify_one();
                 }
             }

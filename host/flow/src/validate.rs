@@ -207,6 +207,11 @@ impl Check<'_> {
         {
             self.fault(at("trigger.cron"), reason);
         }
+        if let Some(cron) = spec.reconcile.as_ref().and_then(|policy| policy.cron.as_ref())
+            && let Err(reason) = schedule::parse_cron(cron)
+        {
+            self.fault(at("reconcile.cron"), reason);
+        }
         self.end(&at("source"), &spec.source, Role::Source, "read", connections)
             .await?;
         self.end(

@@ -5,6 +5,7 @@
 
 mod circuit;
 mod denial;
+mod reconcile;
 mod tenant;
 mod webhook;
 
@@ -20,6 +21,11 @@ use crate::{
 
 pub use circuit::{Circuit, CircuitRequest, CircuitState, Crash, Waiting};
 pub use denial::{ClearDenials, Cleared, DenialFilter, DenialInfo, DenialList, DenialTotal, DenialsLeftOut};
+pub use reconcile::{
+    Difference, DifferenceKind, FieldDifference, ReconcileCalls, ReconcileCounts, ReconcileDetail,
+    ReconcileFilter, ReconcileMethod, ReconcileMode, ReconcileReport, ReconcileRequest, ReconcileRun,
+    ReconcileState,
+};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 pub use webhook::{
     AddWebhook, DeliveryFilter, DeliveryState, DisableWebhook, EventType, RotateWebhookSecret,

@@ -11,6 +11,7 @@ mod fail_point;
 mod grant;
 mod name;
 mod plugin;
+mod reconcile;
 mod record;
 mod secret;
 mod spec;
@@ -22,6 +23,9 @@ pub use fail_point::FAIL_POINTS;
 pub use grant::{GrantFault, Grants, HttpGrant, StorageGrant};
 pub use name::{Digest, InvalidName, Name, RecordId};
 pub use plugin::{CallUsage, PluginUse, Probe, StreamInfo};
+pub use reconcile::{
+    Bucket, Fingerprint, KeyRange, ListedKey, Listing, Question, canonical_json, digest_of, element, point,
+};
 pub use record::{
     Attributes, Finding, LookupItem, Operation, Outcome, Page, RawRequest, ReadRequest, Received, Record,
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
@@ -32,6 +36,7 @@ pub use secret::{
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, RetryPolicy, SecretRef, Setup, SpecError, StreamRef, TransformSpec, Trigger, WebhookLimits,
+    PluginRef, ReconcilePolicy, RepairKind, RetryPolicy, SecretRef, Setup, SpecError, StreamRef,
+    TransformSpec, Trigger, WebhookLimits,
 };
 pub use tenant::TenantLimits;

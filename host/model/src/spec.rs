@@ -1,6 +1,8 @@
 //! Specifications: what an operator writes down to have connections and flows. The same shapes are read from a file by
 //! `stecker apply`, sent over the API and kept in the store.
 
+mod reconcile;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{Digest, Grants, Name, Period};
+
+pub use reconcile::{ReconcilePolicy, RepairKind};
 
 /// A declarative file: connections and the flows between them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -251,6 +255,9 @@ pub struct FlowSpec {
     /// How failures are repeated.
     #[serde(default)]
     pub retry: RetryPolicy,
+    /// When source and destination are compared by themselves, and what of them. By hand is always possible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<ReconcilePolicy>,
 }
 
 /// One step between source and destination.
@@ -480,6 +487,9 @@ impl FlowSpec {
                 at("destination"),
                 "is the source itself; records would go round for ever",
             ));
+        }
+        for (field, reason) in self.reconcile.iter().flat_map(ReconcilePolicy::faults) {
+            errors.push(SpecError::new(at(&format!("reconcile.{field}")), reason));
         }
         for (index, step) in self.transforms.iter().enumerate() {
             if step.plugin.digest.is_some() == step.plugin.path.is_some() {

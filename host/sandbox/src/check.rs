@@ -7,10 +7,10 @@ use stecker_model::{Finding, Page, Received, Record, StreamInfo, Transformed};
 
 use crate::error::CallError;
 
-const MAX_KEY: usize = 512;
-const MAX_SOURCE_VERSION: usize = 256;
+pub(crate) const MAX_KEY: usize = 512;
+pub(crate) const MAX_SOURCE_VERSION: usize = 256;
 const MAX_STREAM: usize = 256;
-const MAX_CURSOR: usize = 1 << 20;
+pub(crate) const MAX_CURSOR: usize = 1 << 20;
 const MAX_DESCRIPTION: usize = 1 << 20;
 /// Records that one webhook call, or one record through a transform, may turn into.
 const MAX_FAN_OUT: usize = 10_000;
@@ -25,7 +25,28 @@ pub(crate) struct RawStreamInfo {
     pub(crate) deletes: String,
 }
 
-fn broken<T>(message: String) -> Result<T, CallError> {
+/// A bucket as the guest told it.
+pub(crate) struct RawBucket {
+    pub(crate) count: u64,
+    pub(crate) sum: Vec<u8>,
+}
+
+/// An entry as the guest told it.
+pub(crate) struct RawEntry {
+    pub(crate) key: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) copies: u32,
+    pub(crate) external_id: Option<String>,
+    pub(crate) source_version: Option<String>,
+}
+
+/// A page of entries as the guest told it.
+pub(crate) struct RawListing {
+    pub(crate) entries: Vec<RawEntry>,
+    pub(crate) next: Option<String>,
+}
+
+pub(crate) fn broken<T>(message: String) -> Result<T, CallError> {
     Err(CallError::Contract { message })
 }
 
@@ -124,7 +145,7 @@ fn records(all: &[Record], given: Option<&str>, of: &dyn Fn() -> String) -> Resu
 }
 
 /// A key for a message: what a stranger chose, cut to what fits into a line.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let end = (0..=text.len().min(64))
         .rev()
         .find(|at| text.is_char_boundary(*at))

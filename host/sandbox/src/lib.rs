@@ -20,6 +20,7 @@ mod binding;
 mod call;
 mod capability;
 mod check;
+mod check_reconcile;
 mod compiler;
 mod contract;
 mod cpu;

@@ -3,15 +3,15 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use stecker_model::{
-    Attributes, Authorization, Finding, Instances, LookupItem, Name, Outcome, Page, Probe, RawRequest,
-    ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
+    Attributes, Authorization, Bucket, Finding, Instances, Listing, LookupItem, Name, Outcome, Page, Probe,
+    Question, RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
 };
 use stecker_registry::Role;
 
 use crate::{
     call::{self, Bound, Called, GuestResult},
     capability::http::denied,
-    check,
+    check, check_reconcile,
     contract::v1_0::Guest,
     egress::{Failure, Supply},
     error::CallError,
@@ -182,6 +182,27 @@ impl Session {
         })
         .await
         .and_then(|findings| check::findings(findings, expected))
+    }
+
+    /// `reconcile.digest`: each range of the question in 2^`split` parts, one bucket for each part, in their order.
+    pub async fn digest(&self, question: Question, split: u32) -> Called<Vec<Bucket>> {
+        let expected = question.ranges.len() << split.min(32);
+        self.call(Role::Reconcile, None, move |guest, live, config| {
+            Box::pin(guest.digest(live, config, question, split))
+        })
+        .await
+        .and_then(|buckets| check_reconcile::buckets(buckets, expected))
+    }
+
+    /// `reconcile.list-keys`: one page of at most `limit` entries, each of one of the ranges, no key twice.
+    pub async fn list_keys(&self, question: Question, after: Option<&str>, limit: u32) -> Called<Listing> {
+        let (after, ranges) = (after.map(str::to_owned), question.ranges.clone());
+        let asked = after.clone();
+        self.call(Role::Reconcile, None, move |guest, live, config| {
+            Box::pin(guest.list_keys(live, config, question, asked, limit))
+        })
+        .await
+        .and_then(|listing| check_reconcile::listing(listing, &ranges, after.as_deref(), limit))
     }
 
     /// `webhook.receive`: takes apart what a system sent.

@@ -18,8 +18,8 @@ use stecker_model::{
     api::{
         Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
         DenialInfo, DenialList, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
-        TenantInfo,
+        QuarantineGroup, QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest,
+        ReconcileRun, RecordDetail, RecordFilter, RecordPage, ReleaseInfo, TenantInfo,
     },
 };
 
@@ -277,6 +277,27 @@ impl Operations for HttpClient {
 
     async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem> {
         self.post(&["quarantine", "discard"], discard).await
+    }
+
+    async fn start_reconcile(
+        &self,
+        flow: &Name,
+        request: &ReconcileRequest,
+    ) -> Result<ReconcileRun, Problem> {
+        self.post(&["flows", flow.as_str(), "reconcile"], request).await
+    }
+
+    async fn reconciles(&self, filter: &ReconcileFilter) -> Result<Vec<ReconcileRun>, Problem> {
+        self.answer(self.request(Method::GET, &["reconciles"]).query(filter))
+            .await
+    }
+
+    async fn reconcile(&self, id: &str) -> Result<ReconcileDetail, Problem> {
+        self.get(&["reconciles", id]).await
+    }
+
+    async fn abort_reconcile(&self, id: &str) -> Result<ReconcileRun, Problem> {
+        self.act(&["reconciles", id, "abort"]).await
     }
 
     async fn secrets(&self) -> Result<Vec<SecretInfo>, Problem> {

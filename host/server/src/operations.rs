@@ -12,8 +12,8 @@ use stecker_model::{
     api::{
         Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
         DenialInfo, DenialList, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
-        TenantInfo,
+        QuarantineGroup, QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest,
+        ReconcileRun, RecordDetail, RecordFilter, RecordPage, ReleaseInfo, TenantInfo,
     },
 };
 
@@ -75,6 +75,17 @@ pub trait Operations: Send + Sync {
     async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem>;
     /// Gives quarantined records up.
     async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem>;
+
+    /// Has a flow's two ends compared, and what differs repaired if that is asked for. Returns at once; the comparison is over when its
+    /// state says so.
+    async fn start_reconcile(&self, flow: &Name, request: &ReconcileRequest)
+    -> Result<ReconcileRun, Problem>;
+    /// Comparisons, the latest first.
+    async fn reconciles(&self, filter: &ReconcileFilter) -> Result<Vec<ReconcileRun>, Problem>;
+    /// One comparison and its differences.
+    async fn reconcile(&self, id: &str) -> Result<ReconcileDetail, Problem>;
+    /// Ends a comparison before it is over. Records that it queued stay queued.
+    async fn abort_reconcile(&self, id: &str) -> Result<ReconcileRun, Problem>;
 
     /// The secrets in the vault: what is known of them, never their values.
     async fn secrets(&self) -> Result<Vec<SecretInfo>, Problem>;

@@ -50,6 +50,9 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
         "webhook" => {
             "`stecker webhook list` shows the webhooks that there are; `stecker webhook add` makes one".to_owned()
         }
+        "comparison" => {
+            "`stecker reconcile list FLOW` shows the comparisons that are kept; the last 100 of each flow are".to_owned()
+        }
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };

@@ -31,6 +31,8 @@ pub struct DueRecord {
     pub release: Digest,
     /// What [`crate::Settlement::outputs`] last left.
     pub outputs: Option<String>,
+    /// Why it is delivered again after it was delivered, if it is: see [`crate::Repair`].
+    pub repair: Option<String>,
 }
 
 /// An earlier record of the same key that is not done. With [`OnQuarantine::Continue`], quarantine counts as done.
@@ -97,6 +99,7 @@ fn due_record(row: &AnyRow) -> Result<DueRecord, StoreError> {
         attempts_since_reset: count(attempts - row.int("attempts_at_reset")?)?,
         release: row.parsed("release")?,
         outputs: row.maybe_text("outputs")?,
+        repair: row.maybe_text("repair")?,
     })
 }
 
@@ -112,7 +115,7 @@ pub(crate) fn parse_operation(operation: &str) -> Result<Operation, StoreError> 
         .ok_or_else(|| StoreError::corrupt("column operation", format!("`{operation}` is no operation")))
 }
 
-fn record(row: &AnyRow) -> Result<Record, StoreError> {
+pub(crate) fn record(row: &AnyRow) -> Result<Record, StoreError> {
     let event_time = row
         .maybe_int("event_time")?
         .map(u64::try_from)
@@ -162,7 +165,7 @@ impl Store {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push(
                 "SELECT r.seq, r.stream, r.key, r.source_version, r.operation, r.event_time, r.attributes, \
-                 r.idempotency_key, r.state, r.attempts, r.attempts_at_reset, r.release, r.outputs, \
+                 r.idempotency_key, r.state, r.attempts, r.attempts_at_reset, r.release, r.outputs, r.repair, \
                  p.payload, p.before_payload FROM v \
                  JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq \
                  JOIN payloads AS p ON p.tenant = v.tenant AND p.flow = v.flow AND p.seq = v.seq \

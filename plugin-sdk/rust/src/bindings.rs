@@ -37,6 +37,7 @@ macro_rules! role_world {
                     world role-connection { export stecker:plugin/connection@1.0.0; }
                     world role-source { export stecker:plugin/source@1.0.0; }
                     world role-destination { export stecker:plugin/destination@1.0.0; }
+                    world role-reconcile { export stecker:plugin/reconcile@1.0.0; }
                     world role-webhook { export stecker:plugin/webhook@1.0.0; }
                     world role-transform { export stecker:plugin/transform@1.0.0; }
                 ",
@@ -63,5 +64,6 @@ role_world!(
     "stecker:sdk-roles/role-destination",
     "export_destination"
 );
+role_world!(reconcile, "stecker:sdk-roles/role-reconcile", "export_reconcile");
 role_world!(webhook, "stecker:sdk-roles/role-webhook", "export_webhook");
 role_world!(transform, "stecker:sdk-roles/role-transform", "export_transform");

@@ -61,6 +61,9 @@ pub struct StreamSummary {
     pub title: String,
     /// Any of: `read`, `write`, `lookup`, `webhook`.
     pub modes: Vec<String>,
+    /// JSON Pointers of what can be compared with what was written, because the system keeps it as it got it. Empty: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compare: Vec<String>,
 }
 
 /// A version of a system's API that the plugin speaks; the fields are those of the manifest's `[[upstream]]`.
@@ -156,7 +159,17 @@ impl Description {
             name: name.into(),
             title: title.into(),
             modes,
+            compare: Vec::new(),
         });
+        self
+    }
+
+    /// Of the stream named last: the places (JSON Pointers) that can be compared with what was written.
+    #[must_use]
+    pub fn compare(mut self, fields: &[&str]) -> Self {
+        if let Some(stream) = self.streams.last_mut() {
+            stream.compare = fields.iter().map(|&field| field.to_owned()).collect();
+        }
         self
     }
 

@@ -1,8 +1,8 @@
 //! From the component's exports to the traits: parses the configuration once, converts errors, reports panics.
 
 use crate::bindings::host::stecker::plugin::types;
-use crate::bindings::{connection, destination, meta, source, transform, webhook};
-use crate::{Connection, Destination, Error, Outcome, Plugin, Result, Source, Transform, Webhook};
+use crate::bindings::{connection, destination, meta, reconcile, source, transform, webhook};
+use crate::{Connection, Destination, Error, Outcome, Plugin, Reconcile, Result, Source, Transform, Webhook};
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -141,6 +141,21 @@ impl<P: Destination> destination::exports::stecker::plugin::destination::Guest f
     }
 }
 
+impl<P: Reconcile> reconcile::exports::stecker::plugin::reconcile::Guest for Adapter<P> {
+    fn digest(config: String, question: crate::Question, split: u32) -> Wire<Vec<crate::Bucket>> {
+        Ok(open::<P>(&config)?.digest(&question, split)?)
+    }
+
+    fn list_keys(
+        config: String,
+        question: crate::Question,
+        after: Option<String>,
+        limit: u32,
+    ) -> Wire<crate::Listing> {
+        Ok(open::<P>(&config)?.list_keys(&question, after.as_deref(), limit)?)
+    }
+}
+
 impl<P: Webhook> webhook::exports::stecker::plugin::webhook::Guest for Adapter<P> {
     fn receive(config: String, request: crate::RawRequest) -> Wire<crate::Received> {
         Ok(open::<P>(&config)?.receive(&request)?)
@@ -167,7 +182,7 @@ impl<P: Transform> transform::exports::stecker::plugin::transform::Guest for Ada
 /// stecker_sdk::export_plugin!(Shop: connection, source, webhook);
 /// ```
 ///
-/// Roles: `connection`, `source`, `destination`, `webhook`, `transform`. On other targets than WebAssembly it only checks
+/// Roles: `connection`, `source`, `destination`, `reconcile`, `webhook`, `transform`. On other targets than WebAssembly it only checks
 /// that the traits are implemented, so that several plugins can be linked into one test.
 #[macro_export]
 macro_rules! export_plugin {
@@ -197,6 +212,9 @@ macro_rules! __export_role {
     (destination $alias:ident $plugin:ty) => {
         $crate::__export_role!(@ $alias $plugin, Destination, export_destination, destination);
     };
+    (reconcile $alias:ident $plugin:ty) => {
+        $crate::__export_role!(@ $alias $plugin, Reconcile, export_reconcile, reconcile);
+    };
     (webhook $alias:ident $plugin:ty) => {
         $crate::__export_role!(@ $alias $plugin, Webhook, export_webhook, webhook);
     };
@@ -214,7 +232,7 @@ macro_rules! __export_role {
     ($role:ident $alias:ident $plugin:ty) => {
         compile_error!(concat!(
             "there is no role `", stringify!($role),
-            "`; the roles are: connection, source, destination, webhook, transform",
+            "`; the roles are: connection, source, destination, reconcile, webhook, transform",
         ));
     };
 }

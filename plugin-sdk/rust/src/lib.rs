@@ -155,6 +155,7 @@ mod imports;
 mod json;
 pub mod log;
 pub mod random;
+pub mod reconcile;
 mod roles;
 pub mod signature;
 pub mod source_version;
@@ -166,11 +167,11 @@ mod types;
 
 pub use description::{Credential, Description, StreamSummary, Upstream, description_schema, schema_of};
 pub use error::{Error, Result};
-pub use roles::{Connection, Destination, Plugin, Source, Transform, Webhook, unknown_stream};
+pub use roles::{Connection, Destination, Plugin, Reconcile, Source, Transform, Webhook, unknown_stream};
 pub use types::{
-    Attributes, Budget, Deletes, Finding, Found, LookupItem, Operation, Outcome, Page, Probe, RawRequest,
-    ReadRequest, Receipt, Received, Record, Rejection, Reply, StreamInfo, Subscription, Transformed, Verdict,
-    WriteItem,
+    Attributes, Bucket, Budget, Deletes, Entry, Finding, Found, Listing, LookupItem, Operation, Outcome,
+    Page, Probe, Question, Range, RawRequest, ReadRequest, Receipt, Received, Record, Rejection, Reply,
+    StreamInfo, Subscription, Transformed, Verdict, WriteItem,
 };
 
 /// The crates that a plugin's own types are derived with, in the versions that the SDK uses.
@@ -180,9 +181,10 @@ pub use {schemars, serde, serde_json};
 pub mod prelude {
     pub use crate::http::Client;
     pub use crate::{
-        Budget, Connection, Deletes, Description, Destination, Error, Finding, LookupItem, Operation,
-        Outcome, Page, Plugin, Probe, RawRequest, ReadRequest, Receipt, Received, Record, Rejection, Result,
-        Source, StreamInfo, Subscription, Transform, Transformed, Webhook, WriteItem,
+        Bucket, Budget, Connection, Deletes, Description, Destination, Entry, Error, Finding, Listing,
+        LookupItem, Operation, Outcome, Page, Plugin, Probe, Question, RawRequest, ReadRequest, Receipt,
+        Received, Reconcile, Record, Rejection, Result, Source, StreamInfo, Subscription, Transform,
+        Transformed, Webhook, WriteItem,
     };
     pub use crate::{http, source_version, unknown_stream};
     pub use schemars::JsonSchema;

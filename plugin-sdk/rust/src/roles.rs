@@ -5,8 +5,8 @@
 //! lookup table) belongs into `open`. No state that matters may live in it: instances come and go between any two calls.
 
 use crate::types::{
-    Finding, LookupItem, Outcome, Page, Probe, RawRequest, ReadRequest, Received, StreamInfo, Subscription,
-    Transformed, WriteItem,
+    Bucket, Finding, Listing, LookupItem, Outcome, Page, Probe, Question, RawRequest, ReadRequest, Received,
+    StreamInfo, Subscription, Transformed, WriteItem,
 };
 use crate::{Description, Error, Record, Result};
 use schemars::JsonSchema;
@@ -79,6 +79,26 @@ pub trait Destination: Plugin {
     fn lookup(&self, _stream: &str, items: &[LookupItem]) -> Result<Vec<Finding>> {
         Ok(items.iter().map(|_| Finding::Undecided).collect())
     }
+}
+
+/// Says in few bytes what a stream holds, so that the host can find out what is missing, what differs and what nobody knows of.
+/// [`Question`] and [`Sums`](crate::reconcile::Sums) do the arithmetic.
+pub trait Reconcile: Plugin {
+    /// Sums of what there is: each range of the question in 2^`split` parts, one bucket for each part, ascending. Only worth it where the
+    /// system can be summed up within one call; left out, the host lists.
+    ///
+    /// # Errors
+    /// Code `unsupported` where that cannot be done, else what the system says.
+    fn digest(&self, _question: &Question, _split: u32) -> Result<Vec<Bucket>> {
+        Err(Error::unsupported("this system cannot be summed up; list it"))
+    }
+
+    /// What there is in the ranges of the question, at most `limit` entries, in the system's own order; `after` is what the page before
+    /// named as next.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn list_keys(&self, question: &Question, after: Option<&str>, limit: u32) -> Result<Listing>;
 }
 
 /// Takes what a system sends on its own.

@@ -13,6 +13,7 @@
 //! | `PUT /_control/webhooks` | `{"url": "http://…"}` or `{"url": null}` | 204 |
 //! | `POST /_control/webhooks/emit` | `{"ids": [1001]}` | 204; `order.updated` for the orders as they are |
 //! | `POST /_control/erp/items` | `{"sku": "DISCONTINUED-123"}` | 204; from now on the ERP books it |
+//! | `POST /_control/erp/damage` | `{"lose": ["SO-1"], "distort": ["SO-2"], "invent": ["BY-HAND-1"]}`, each optional | 204; the ERP's sales are deleted, get the currency `XTS`, or are entered by hand |
 //!
 //! An update adds one piece to the first line and moves the status on; with `repair` it replaces discontinued items by a
 //! known one instead.
@@ -31,7 +32,7 @@ use serde_json::json;
 
 use crate::faults::Faults;
 use crate::http::{Problem, json, parse_body, settle, unknown_address};
-use crate::world::World;
+use crate::world::{Damage, World};
 
 /// The most orders that one call may create; each call answers with all of them.
 const CREATE: usize = 10_000;
@@ -52,6 +53,7 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/webhooks", put(set_webhooks))
         .route("/webhooks/emit", post(emit))
         .route("/erp/items", post(learn))
+        .route("/erp/damage", post(damage))
         .fallback(unknown_address)
         .layer(middleware::from_fn_with_state(world.clone(), authenticate));
     Router::new().nest("/_control", api).with_state(world)
@@ -183,6 +185,13 @@ async fn learn(State(world): State<Arc<World>>, body: Bytes) -> Response {
     }
     settle(parse_body::<Wish>(&body).map(|wish| {
         world.erp().learn(&wish.sku);
+        done()
+    }))
+}
+
+async fn damage(State(world): State<Arc<World>>, body: Bytes) -> Response {
+    settle(parse_body::<Damage>(&body).map(|damage| {
+        world.damage(&damage);
         done()
     }))
 }

@@ -46,3 +46,4 @@ pub use faults::{Fault, Faults, InvalidFaults};
 pub use money::{Cents, NotAnAmount};
 pub use remote::Remote;
 pub use running::{Announcement, Config, Running, Simulators};
+pub use world::Damage;

@@ -17,7 +17,7 @@ use crate::fault_plan::FaultPlan;
 use crate::faults::{Faults, InvalidFaults};
 use crate::shop::state::ShopState;
 use crate::shop::{Order, webhooks};
-use crate::world::{Secrets, World};
+use crate::world::{Damage, Secrets, World};
 use crate::{control, erp, shop};
 
 /// The most orders that a shop opens with; all of them are in memory.
@@ -264,6 +264,11 @@ impl Running {
     /// The ids that the shop does not know; then nothing changes.
     pub fn repair_orders(&self, ids: &[u64]) -> Result<Vec<Order>, Vec<u64>> {
         self.world.update_orders(ids, true)
+    }
+
+    /// Damages what the ERP holds, behind everybody's back; how many sales it was done to.
+    pub fn damage(&self, damage: &Damage) -> usize {
+        self.world.damage(damage)
     }
 
     /// From now on the ERP books sales of this item.

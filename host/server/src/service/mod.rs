@@ -6,6 +6,7 @@ mod connections;
 mod denials;
 mod doctor;
 mod plan;
+mod reconcile;
 mod secrets;
 mod tenants;
 mod webhooks;
@@ -24,8 +25,8 @@ use stecker_model::{
     api::{
         Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
         DenialInfo, DenialList, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage, ReleaseInfo,
-        TenantInfo,
+        QuarantineGroup, QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest,
+        ReconcileRun, RecordDetail, RecordFilter, RecordPage, ReleaseInfo, TenantInfo,
     },
 };
 use stecker_store::{Store, StoreError};
@@ -115,6 +116,23 @@ impl Service {
     ) -> Result<FlowStatus, Problem> {
         self.engine
             .run_until_idle(&self.tenant, flow, stop, progress)
+            .await
+            .map_err(problem::flow)
+    }
+
+    /// Does a comparison that was asked for, in this process. Only for a host whose engine was not started; ends early, to be begun anew,
+    /// when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// As [`Operations::reconcile`]; a flow that is busy elsewhere.
+    pub async fn reconcile_to_the_end(
+        &self,
+        id: &str,
+        stop: CancellationToken,
+        progress: &mut (dyn FnMut(&ReconcileRun) + Send),
+    ) -> Result<ReconcileRun, Problem> {
+        self.engine
+            .reconcile_until_done(&self.tenant, id, stop, progress)
             .await
             .map_err(problem::flow)
     }
@@ -414,6 +432,26 @@ impl Operations for Service {
         // Records that waited behind the discarded ones can go on.
         self.engine.wake();
         Ok(Affected { records })
+    }
+
+    async fn start_reconcile(
+        &self,
+        flow: &Name,
+        request: &ReconcileRequest,
+    ) -> Result<ReconcileRun, Problem> {
+        reconcile::start(self, flow, request).await
+    }
+
+    async fn reconciles(&self, filter: &ReconcileFilter) -> Result<Vec<ReconcileRun>, Problem> {
+        reconcile::list(self, filter).await
+    }
+
+    async fn reconcile(&self, id: &str) -> Result<ReconcileDetail, Problem> {
+        reconcile::show(self, id).await
+    }
+
+    async fn abort_reconcile(&self, id: &str) -> Result<ReconcileRun, Problem> {
+        reconcile::abort(self, id).await
     }
 
     async fn secrets(&self) -> Result<Vec<SecretInfo>, Problem> {

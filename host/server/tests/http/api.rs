@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 use stecker_model::{
     Setup,
-    api::{QuarantineSelection, RecordFilter},
+    api::{QuarantineSelection, ReconcileFilter, ReconcileRequest, RecordFilter},
 };
 use stecker_server::Operations as _;
 
@@ -39,6 +39,26 @@ async fn the_client_gets_what_the_service_says() {
         client.flow(&flow).await.unwrap_err(),
         service.flow(&flow).await.unwrap_err()
     );
+    let every = ReconcileFilter::default();
+    assert_eq!(client.reconciles(&every).await, service.reconciles(&every).await);
+    assert_eq!(
+        client.reconcile("0123456789ab").await.unwrap_err(),
+        service.reconcile("0123456789ab").await.unwrap_err()
+    );
+    assert_eq!(
+        client.abort_reconcile("0123456789ab").await.unwrap_err(),
+        service.abort_reconcile("0123456789ab").await.unwrap_err()
+    );
+    for rate in [0, 100, 10_001] {
+        let request = ReconcileRequest {
+            rate,
+            ..ReconcileRequest::default()
+        };
+        assert_eq!(
+            client.start_reconcile(&flow, &request).await.unwrap_err(),
+            service.start_reconcile(&flow, &request).await.unwrap_err()
+        );
+    }
     assert_eq!(
         client.check(&flow).await.unwrap_err(),
         service.check(&flow).await.unwrap_err()

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 42] = [
+const OPERATIONS: [&str; 46] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
     "get /api/v1/connections",
@@ -20,6 +20,8 @@ const OPERATIONS: [&str; 42] = [
     "get /api/v1/flows",
     "get /api/v1/flows/{name}",
     "get /api/v1/quarantine",
+    "get /api/v1/reconciles",
+    "get /api/v1/reconciles/{id}",
     "get /api/v1/records",
     "get /api/v1/records/{flow}/{seq}",
     "get /api/v1/releases",
@@ -35,12 +37,14 @@ const OPERATIONS: [&str; 42] = [
     "post /api/v1/connections/{name}/open-circuit",
     "post /api/v1/denials/clear",
     "post /api/v1/flows/{name}/pause",
+    "post /api/v1/flows/{name}/reconcile",
     "post /api/v1/flows/{name}/resume",
     "post /api/v1/flows/{name}/run",
     "post /api/v1/keys/rotate",
     "post /api/v1/plan",
     "post /api/v1/quarantine/discard",
     "post /api/v1/quarantine/retry",
+    "post /api/v1/reconciles/{id}/abort",
     "post /api/v1/releases",
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",

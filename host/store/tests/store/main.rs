@@ -18,6 +18,7 @@ mod quarantine;
 mod random;
 mod random_sending;
 mod reading;
+mod reconciling;
 mod tenants;
 mod vault;
 mod webhooks;

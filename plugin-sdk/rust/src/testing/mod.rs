@@ -14,6 +14,7 @@
     reason = "a failing expectation fails the test, as assert! does"
 )]
 
+mod comparing;
 mod conversation;
 mod harness;
 mod host;

@@ -16,6 +16,9 @@ pub use crate::bindings::connection::exports::stecker::plugin::connection::{Prob
 pub use crate::bindings::destination::exports::stecker::plugin::destination::{
     Finding, Found, LookupItem, Receipt, WriteItem,
 };
+pub use crate::bindings::reconcile::exports::stecker::plugin::reconcile::{
+    Bucket, Entry, Listing, Question, Range,
+};
 pub use crate::bindings::source::exports::stecker::plugin::source::{Page, ReadRequest};
 pub use crate::bindings::transform::exports::stecker::plugin::transform::Transformed;
 pub use crate::bindings::webhook::exports::stecker::plugin::webhook::{

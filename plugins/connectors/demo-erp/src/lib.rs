@@ -2,8 +2,10 @@
 //!
 //! The ERP's reference is the module documentation of `tests/simulators/src/erp`. What shapes this connector: sales are
 //! recognised by their idempotency key and *not* by their reference, so the key of the delivery has to arrive; a connection
-//! that ends without an answer says nothing; and a batch of at most 50 has a result per item.
+//! that ends without an answer says nothing; and a batch of at most 50 has a result per item. A sale that somebody changed in the ERP is put
+//! right by its own address: under a key that it knows, the ERP leaves everything as it is.
 
+mod compare;
 mod orders;
 mod stock;
 
@@ -35,9 +37,17 @@ impl Plugin for DemoErp {
             .credential("api", "basic", "User and password of an API account")
             .host("{config:/base_url}")
             .stream("orders", "Sales orders, by reference", &["write", "lookup"])
+            .compare(&[
+                "/customer/name",
+                "/customer/email",
+                "/currency",
+                "/total",
+                "/lines",
+            ])
             .stream("stock", "Stock levels, by article number", &["read"])
             .upstream("Demo ERP", "v2")
             .operation("destination.lookup")
+            .operation("reconcile.digest")
     }
 
     fn open(config: Config) -> Result<Self> {
@@ -79,4 +89,4 @@ impl Connection for DemoErp {
     }
 }
 
-stecker_sdk::export_plugin!(DemoErp: connection, source, destination);
+stecker_sdk::export_plugin!(DemoErp: connection, source, destination, reconcile);

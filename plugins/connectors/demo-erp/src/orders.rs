@@ -5,7 +5,7 @@ use serde_json::Value;
 use stecker_sdk::http::Response;
 use stecker_sdk::prelude::*;
 
-const STREAM: &str = "orders";
+pub(crate) const STREAM: &str = "orders";
 /// The most items of one batch.
 const BATCH: usize = 50;
 /// The most references of one lookup.
@@ -81,13 +81,25 @@ struct Sales {
 }
 
 #[derive(Deserialize)]
-struct Sale {
-    id: String,
-    reference: String,
+pub(crate) struct Sale {
+    pub(crate) id: String,
+    pub(crate) reference: String,
     version: u64,
     idempotency_keys: Vec<String>,
     #[serde(flatten)]
     rest: serde_json::Map<String, Value>,
+}
+
+/// A sale as it would have to be written to become what it is.
+pub(crate) fn payload(sale: &Sale) -> Value {
+    serde_json::json!({
+        "reference": sale.reference,
+        "version": sale.version,
+        "customer": sale.rest.get("customer"),
+        "currency": sale.rest.get("currency"),
+        "total": sale.rest.get("total"),
+        "lines": sale.rest.get("lines"),
+    })
 }
 
 impl Destination for DemoErp {
@@ -96,23 +108,12 @@ impl Destination for DemoErp {
             return Err(unknown_stream(stream, &[STREAM]));
         }
         let mut outcomes = Vec::with_capacity(batch.len());
-        for chunk in batch.chunks(BATCH) {
-            let prepared: Vec<Result<Item, Rejection>> = chunk.iter().map(item).collect();
-            let items: Vec<&Item> = prepared.iter().filter_map(|item| item.as_ref().ok()).collect();
-            let mut booked = if items.is_empty() {
-                Vec::new()
-            } else {
-                self.book(&items)
+        for chunk in batch.chunk_by(|a, b| is_correction(a) == is_correction(b)) {
+            if chunk.first().is_some_and(is_correction) {
+                outcomes.extend(chunk.iter().map(|item| self.correct(item)));
+                continue;
             }
-            .into_iter();
-            outcomes.extend(prepared.into_iter().map(|item| {
-                match item {
-                    Err(rejection) => Ok(rejection.into()),
-                    Ok(_) => booked
-                        .next()
-                        .unwrap_or_else(|| Err(Error::fatal("an item was left without an outcome"))),
-                }
-            }));
+            self.book_all(chunk, &mut outcomes);
         }
         Outcome::settle(outcomes)
     }
@@ -161,7 +162,51 @@ fn item(item: &WriteItem) -> Result<Item, Rejection> {
     })
 }
 
+/// The host found this sale changed. Under a key that it knows, the ERP would leave it so.
+fn is_correction(item: &WriteItem) -> bool {
+    let attributes = &item.record.attributes;
+    attributes.contains(&("repair".to_owned(), "different".to_owned()))
+}
+
 impl DemoErp {
+    /// Puts one sale right, by its reference.
+    fn correct(&self, one: &WriteItem) -> Result<Outcome> {
+        let prepared = match item(one) {
+            Ok(prepared) => prepared,
+            Err(rejection) => return Ok(rejection.into()),
+        };
+        let answer = self.api.post("/sales-orders/correct").json(&prepared).send();
+        let response = match answer {
+            Ok(response) if matches!(response.status, 200 | 201 | 409 | 422) => response,
+            Ok(response) => return Outcome::from_error(refused(&response)),
+            Err(error) => return Outcome::from_error(error),
+        };
+        // It was taken, by the status; what became of it is in an answer that cannot be read.
+        Ok(response.json().map_or_else(Outcome::Unknown, outcome))
+    }
+
+    /// Books items, each with an outcome of its own.
+    fn book_all(&self, batch: &[WriteItem], outcomes: &mut Vec<Result<Outcome>>) {
+        for chunk in batch.chunks(BATCH) {
+            let prepared: Vec<Result<Item, Rejection>> = chunk.iter().map(item).collect();
+            let items: Vec<&Item> = prepared.iter().filter_map(|item| item.as_ref().ok()).collect();
+            let mut booked = if items.is_empty() {
+                Vec::new()
+            } else {
+                self.book(&items)
+            }
+            .into_iter();
+            outcomes.extend(prepared.into_iter().map(|item| {
+                match item {
+                    Err(rejection) => Ok(rejection.into()),
+                    Ok(_) => booked
+                        .next()
+                        .unwrap_or_else(|| Err(Error::fatal("an item was left without an outcome"))),
+                }
+            }));
+        }
+    }
+
     /// One result per item, in their order.
     fn book(&self, items: &[&Item]) -> Vec<Result<Outcome>> {
         let answer = self
@@ -242,17 +287,7 @@ fn finding(sales: &[Sale], item: &LookupItem) -> Result<Finding> {
     let by_key = of_this().find(|sale| sale.idempotency_keys.contains(&item.idempotency_key));
     let found = by_key.or_else(|| of_this().find(|sale| asked.is_some_and(|asked| sale.version >= asked)));
     match found {
-        Some(sale) => Finding::present_as(
-            sale.id.clone(),
-            &serde_json::json!({
-                "reference": sale.reference,
-                "version": sale.version,
-                "customer": sale.rest.get("customer"),
-                "currency": sale.rest.get("currency"),
-                "total": sale.rest.get("total"),
-                "lines": sale.rest.get("lines"),
-            }),
-        ),
+        Some(sale) => Finding::present_as(sale.id.clone(), &payload(sale)),
         None => Ok(Finding::Absent),
     }
 }

@@ -10,7 +10,7 @@
 use demo_erp::DemoErp;
 use serde_json::{Value, json};
 use stecker_sdk::testing::{self, Expect, Harness, Reply, Script};
-use stecker_sdk::{Finding, LookupItem, Outcome, Record};
+use stecker_sdk::{Finding, LookupItem, Outcome, Question, Record};
 
 fn erp() -> Harness<DemoErp> {
     Harness::new(json!({"base_url": "https://erp.example"}))
@@ -244,4 +244,101 @@ fn a_failed_probe_says_what_to_do() {
     let probes = erp.check().unwrap();
     assert!(probes[0].ok && !probes[1].ok);
     assert!(probes[1].hint.as_deref().unwrap().contains("grant"));
+}
+
+fn listed(sales: &[Value], next: Option<&str>) -> Value {
+    json!({"sales_orders": sales, "next": next})
+}
+
+fn booked(reference: &str) -> Value {
+    let mut sale = payload(reference);
+    sale["id"] = json!(format!("SALE-{reference}"));
+    sale["version"] = json!(2);
+    sale["idempotency_keys"] = json!(["k"]);
+    sale["booked_at"] = json!("2026-01-05T08:00:00.000Z");
+    sale
+}
+
+#[test]
+fn sales_are_listed_and_summed_up_as_they_would_be_written() {
+    let page = || {
+        testing::get("/v2/sales-orders/list")
+            .query("limit", 100)
+            .credential("api")
+    };
+    let first = || listed(&[booked("A"), booked("B"), booked("B")], Some("B"));
+    let last = || listed(&[booked("C")], None);
+    let script = Script::new()
+        .expect(page().no_query("after"))
+        .reply(200, first())
+        .expect(page().query("after", "B"))
+        .reply(200, last());
+    let erp = erp().script(script);
+    let fields = ["/customer/name", "/total", "/lines"];
+    let question = Question::everything("orders", &fields);
+    let entries = erp.list_keys(&question, 1_000).unwrap();
+    let found: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.key.as_str(), entry.copies))
+        .collect();
+    assert_eq!(
+        found,
+        [("A", 1), ("B", 2), ("C", 1)],
+        "one entry for each reference"
+    );
+    assert_eq!(entries[0].external_id.as_deref(), Some("SALE-A"));
+    assert_eq!(entries[0].digest, question.digest_of(&payload("A")).unwrap());
+    erp.finish();
+
+    let script = Script::new()
+        .expect(page())
+        .reply(200, first())
+        .expect(page())
+        .reply(200, last());
+    let erp = self::erp().script(script);
+    let buckets = erp.digest(&question, 4).unwrap();
+    assert_eq!(
+        buckets.iter().map(|bucket| bucket.count).sum::<u64>(),
+        4,
+        "each of them counts"
+    );
+    assert_eq!(
+        erp.digest(&Question::everything("stock", &[]), 0)
+            .unwrap_err()
+            .code(),
+        "not-found"
+    );
+}
+
+#[test]
+fn a_sale_that_was_changed_there_is_put_right_by_its_reference() {
+    let marked = |repair: &str| {
+        let mut record = order("SO-1");
+        record.attributes.push(("repair".to_owned(), repair.to_owned()));
+        record
+    };
+    let correct = || testing::post("/v2/sales-orders/correct").credential("api");
+    let script = Script::new()
+        .expect(correct().json_including(json!({"reference": "SO-1", "total": "39.80"})))
+        .reply(200, result("SO-1", "created", Some("SALE-1"), Value::Null))
+        .expect(correct())
+        .lost()
+        .expect(batch())
+        .reply(
+            207,
+            json!({"results": [result("SO-1", "created", Some("SALE-9"), Value::Null)]}),
+        );
+    let erp = erp().script(script);
+    assert_eq!(
+        erp.write("orders", vec![marked("different")]).unwrap(),
+        [Outcome::delivered("SALE-1")]
+    );
+    assert!(matches!(
+        erp.write("orders", vec![marked("different")]).unwrap()[0],
+        Outcome::Unknown(_)
+    ));
+    assert_eq!(
+        erp.write("orders", vec![marked("missing")]).unwrap(),
+        [Outcome::delivered("SALE-9")]
+    );
 }

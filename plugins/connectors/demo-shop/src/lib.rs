@@ -47,6 +47,7 @@ impl Plugin for DemoShop {
             .stream("orders", "Orders with customer and lines", &["read", "webhook"])
             .stream("products", "Articles of the catalogue", &["read"])
             .stream("stock", "Stock levels, by article number", &["write", "lookup"])
+            .compare(&["/quantity"])
             .upstream("Demo shop", "v1")
             .operation("destination.lookup")
     }

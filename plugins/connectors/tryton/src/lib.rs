@@ -105,6 +105,7 @@ impl Plugin for Tryton {
             .stream(parties::STREAM, "Parties, by code", &["write", "lookup"])
             .stream(products::STREAM, "Products, by code", &["write", "lookup"])
             .stream(sales::STREAM, "Sales, by reference", &["write", "lookup"])
+            .compare(&sales::COMPARED)
             .stream(stock::STREAM, "Quantities, by product code", &["read"])
             .stream(
                 shipments::STREAM,
@@ -191,4 +192,16 @@ impl Destination for Tryton {
     }
 }
 
-stecker_sdk::export_plugin!(Tryton: connection, source, destination);
+impl Reconcile for Tryton {
+    fn list_keys(&self, question: &Question, after: Option<&str>, limit: u32) -> Result<Listing> {
+        match question.stream.as_str() {
+            sales::STREAM => self.list_sales(question, after, limit),
+            parties::STREAM | products::STREAM => Err(Error::unsupported(
+                "of parties and products, Tryton has many that nobody wrote; they are looked up by their codes",
+            )),
+            other => Err(unknown_stream(other, WRITTEN)),
+        }
+    }
+}
+
+stecker_sdk::export_plugin!(Tryton: connection, source, destination, reconcile);

@@ -60,12 +60,23 @@
 //! Every sale of up to 100 references: `{"sales_orders": [{"id", "reference", "version", "idempotency_keys": […],
 //! "customer", "currency", "total", "lines", "booked_at"}]}`. References without a sale are simply absent.
 //!
+//! ## `GET /v2/sales-orders/list?from=…&to=…&after=…&updated_since=…&limit=…`
+//! Sales ascending by reference, of the references from `from` on and before `to` (all, if they are left out), after the reference `after`,
+//! and last booked or changed at `updated_since` (RFC 3339) or later; `limit` 1 to 100, default 50, counts references: all sales of a
+//! reference are on one page. `{"sales_orders": […], "next": "SO-001050"}`; `next` is the `after` of the next page and `null` on the last
+//! one.
+//!
+//! ## `POST /v2/sales-orders/correct`
+//! One item. The sale of its reference is from now on as the item says, whatever its keys are; answers as `POST /v2/sales-orders`,
+//! `exists` if it was so already. Without such a sale, the item is booked.
+//!
 //! ## `GET /v2/stock?changed_since=…&limit=…`
 //! Stock levels that changed after the sequence number `changed_since` (default 0, that is: all), ascending by `seq`;
 //! `limit` 1 to 100, default 50. `{"stock": [{"sku", "quantity", "seq", "updated_at"}], "next": 173}`; `next` is the
 //! `changed_since` of the next page and `null` on the last one. An item appears once, with its latest change. Booked
 //! sales lower the stock; it may become negative.
 
+mod damage;
 pub(crate) mod state;
 
 use std::sync::Arc;
@@ -79,6 +90,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -96,6 +108,8 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/ping", get(ping))
         .route("/sales-orders", post(one_sale).get(find_sales))
         .route("/sales-orders/batch", post(batch))
+        .route("/sales-orders/correct", post(correct))
+        .route("/sales-orders/list", get(list_sales))
         .route("/stock", get(stock))
         .fallback(unknown_address)
         .layer(middleware::from_fn_with_state(world.clone(), authenticate));
@@ -186,12 +200,25 @@ async fn batch(State(world): State<Arc<World>>, body: Bytes) -> Response {
 
 async fn one_sale(State(world): State<Arc<World>>, body: Bytes) -> Response {
     world.erp().count_call("POST /sales-orders");
-    let item: Value = match parse_body(&body) {
+    one(&world, &body, |item, answer| book(&world, item, answer)).await
+}
+
+async fn correct(State(world): State<Arc<World>>, body: Bytes) -> Response {
+    world.erp().count_call("POST /sales-orders/correct");
+    one(&world, &body, |value, _| match Item::deserialize(value) {
+        Ok(item) => world.erp().correct(&item),
+        Err(error) => world.erp().refuse_shape(value, &error),
+    })
+    .await
+}
+
+async fn one(world: &World, body: &Bytes, act: impl Fn(&Value, Answer) -> ItemResult) -> Response {
+    let item: Value = match parse_body(body) {
         Ok(item) => item,
         Err(problem) => return problem.into_response(),
     };
     let work = |answer| {
-        let result = book(&world, &item, answer);
+        let result = act(&item, answer);
         let status = match result.status {
             ItemStatus::Created => StatusCode::CREATED,
             ItemStatus::Exists => StatusCode::OK,
@@ -234,6 +261,27 @@ async fn find_sales(State(world): State<Arc<World>>, Query(query): Query<Vec<(St
             work,
         )
         .await
+}
+
+async fn list_sales(State(world): State<Arc<World>>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    world.erp().count_call("GET /sales-orders/list");
+    let known = ["from", "to", "after", "updated_since", "limit"];
+    let asked = Params::new(query, &known).and_then(|params| {
+        let text = |name: &str| params.one::<String>(name, "a reference");
+        let since = params.one::<Timestamp>("updated_since", "a time in RFC 3339")?;
+        Ok((text("from")?, text("to")?, text("after")?, since, params.limit()?))
+    });
+    let (from, to, after, since, limit) = match asked {
+        Ok(asked) => asked,
+        Err(problem) => return problem.into_response(),
+    };
+    let key = format!("erp list {from:?} {to:?} {after:?} {limit}");
+    let work = |_| {
+        let range = (from.as_deref().unwrap_or_default(), to.as_deref());
+        let (sales, next) = world.erp().list(range, after.as_deref(), since, limit);
+        json(StatusCode::OK, &json!({ "sales_orders": sales, "next": next }))
+    };
+    world.faults.around(Access::Read, &[key], work).await
 }
 
 async fn stock(State(world): State<Arc<World>>, Query(query): Query<Vec<(String, String)>>) -> Response {

@@ -28,10 +28,10 @@ pub(crate) struct Item {
     pub(crate) idempotency_key: String,
     #[serde(default = "first_version")]
     pub(crate) version: u64,
-    customer: Buyer,
-    currency: String,
-    total: Cents,
-    lines: Vec<Line>,
+    pub(super) customer: Buyer,
+    pub(super) currency: String,
+    pub(super) total: Cents,
+    pub(super) lines: Vec<Line>,
 }
 
 fn first_version() -> u64 {
@@ -78,16 +78,16 @@ impl ItemError {
 /// A sale in the books.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Sale {
-    id: String,
-    reference: String,
-    version: u64,
-    idempotency_keys: Vec<String>,
-    customer: Buyer,
-    currency: String,
-    total: Cents,
-    lines: Vec<Line>,
+    pub(super) id: String,
+    pub(super) reference: String,
+    pub(super) version: u64,
+    pub(super) idempotency_keys: Vec<String>,
+    pub(super) customer: Buyer,
+    pub(super) currency: String,
+    pub(super) total: Cents,
+    pub(super) lines: Vec<Line>,
     #[serde(with = "crate::shop::millis")]
-    booked_at: Timestamp,
+    pub(super) booked_at: Timestamp,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -100,15 +100,16 @@ pub(crate) struct Stock {
 }
 
 pub(crate) struct ErpState {
-    sales: Vec<Sale>,
-    by_reference: HashMap<String, Vec<usize>>,
-    by_key: HashMap<String, (usize, Item)>,
+    /// Also those that are not there any more: a place is never given twice.
+    pub(super) sales: Vec<Sale>,
+    pub(super) by_reference: HashMap<String, Vec<usize>>,
+    pub(super) by_key: HashMap<String, (usize, Item)>,
     items: BTreeSet<String>,
     stock: BTreeMap<String, Stock>,
     stock_seq: u64,
-    bookings: BTreeMap<String, Vec<Booking>>,
+    pub(super) bookings: BTreeMap<String, Vec<Booking>>,
     rejections: BTreeMap<String, Vec<Rejection>>,
-    received: Vec<Received>,
+    pub(super) received: Vec<Received>,
     calls: BTreeMap<String, u64>,
 }
 
@@ -254,7 +255,7 @@ impl ErpState {
         Ok((ItemStatus::Created, place))
     }
 
-    fn check(&self, item: &Item) -> Result<(), ItemError> {
+    pub(super) fn check(&self, item: &Item) -> Result<(), ItemError> {
         for (name, text) in [
             ("reference", &item.reference),
             ("idempotency_key", &item.idempotency_key),
@@ -340,7 +341,7 @@ impl ErpState {
         self.move_stock(&before, &item.lines);
     }
 
-    fn move_stock(&mut self, back: &[Line], out: &[Line]) {
+    pub(super) fn move_stock(&mut self, back: &[Line], out: &[Line]) {
         let mut moves = BTreeMap::<&str, i64>::new();
         back.iter()
             .for_each(|line| *moves.entry(&line.sku).or_default() += i64::from(line.quantity));
@@ -356,7 +357,7 @@ impl ErpState {
         }
     }
 
-    fn receive(&mut self, reference: &str, version: u64, key: &str, status: ItemStatus) {
+    pub(super) fn receive(&mut self, reference: &str, version: u64, key: &str, status: ItemStatus) {
         self.received.push(Received {
             reference: reference.to_owned(),
             version,
@@ -378,7 +379,7 @@ impl ErpState {
         });
     }
 
-    fn reject(&mut self, reference: &str, version: u64, error: &ItemError) {
+    pub(super) fn reject(&mut self, reference: &str, version: u64, error: &ItemError) {
         self.rejections
             .entry(reference.to_owned())
             .or_default()
@@ -402,6 +403,39 @@ impl ErpState {
             .into_iter()
             .map(|&place| self.sales[place].clone())
             .collect()
+    }
+
+    /// Sales of up to `limit` references, ascending, and the last reference if there are more.
+    pub(crate) fn list(
+        &self,
+        (from, to): (&str, Option<&str>),
+        after: Option<&str>,
+        since: Option<Timestamp>,
+        limit: usize,
+    ) -> (Vec<Sale>, Option<String>) {
+        let asked = |reference: &str| {
+            reference >= from
+                && to.is_none_or(|to| reference < to)
+                && after.is_none_or(|after| reference > after)
+        };
+        let of = |places: &[usize]| -> Vec<Sale> {
+            let sales = places.iter().map(|&place| &self.sales[place]);
+            sales
+                .filter(|sale| since.is_none_or(|since| sale.booked_at >= since))
+                .cloned()
+                .collect()
+        };
+        let mut found: BTreeMap<&str, Vec<Sale>> = BTreeMap::new();
+        for (reference, places) in self.by_reference.iter().filter(|(reference, _)| asked(reference)) {
+            let sales = of(places);
+            if !sales.is_empty() {
+                found.insert(reference, sales);
+            }
+        }
+        let next = (found.len() > limit)
+            .then(|| found.keys().nth(limit - 1).map(|last| (*last).to_owned()))
+            .flatten();
+        (found.into_values().take(limit).flatten().collect(), next)
     }
 
     /// Levels that changed after `seq`, ascending by `seq`; and whether there are more.

@@ -1,17 +1,17 @@
 //! Between the generated types and the model's. Moves what it can; decides nothing.
 
 use stecker_model::{
-    Finding, LookupItem, Operation, Outcome, Page, PluginError, Probe, RawRequest, ReadRequest, Received,
-    Record, Rejection, Reply, Transformed, Verdict, WriteItem,
+    Finding, KeyRange, LookupItem, Operation, Outcome, Page, PluginError, Probe, Question, RawRequest,
+    ReadRequest, Received, Record, Rejection, Reply, Transformed, Verdict, WriteItem,
 };
 
 use super::bindings::{
-    exports::stecker::plugin::{connection, destination, source, transform, webhook},
+    exports::stecker::plugin::{connection, destination, reconcile, source, transform, webhook},
     stecker::plugin::{http, log, storage, types},
 };
 use crate::{
     binding::{Condition, LogLevel, StoredEntry},
-    check::RawStreamInfo,
+    check::{RawBucket, RawEntry, RawListing, RawStreamInfo},
     egress::{HttpRequest, HttpResponse},
     session::Subscription,
 };
@@ -178,6 +178,56 @@ impl From<destination::Finding> for Finding {
             },
             destination::Finding::Absent => Self::Absent,
             destination::Finding::Undecided => Self::Undecided,
+        }
+    }
+}
+
+impl From<KeyRange> for reconcile::Range {
+    fn from(range: KeyRange) -> Self {
+        Self {
+            bits: range.bits(),
+            prefix: range.prefix(),
+        }
+    }
+}
+
+impl From<Question> for reconcile::Question {
+    fn from(question: Question) -> Self {
+        Self {
+            stream: question.stream,
+            fields: question.fields,
+            ranges: all(question.ranges),
+            options: Vec::new(),
+        }
+    }
+}
+
+impl From<reconcile::Bucket> for RawBucket {
+    fn from(bucket: reconcile::Bucket) -> Self {
+        Self {
+            count: bucket.count,
+            sum: bucket.sum,
+        }
+    }
+}
+
+impl From<reconcile::Entry> for RawEntry {
+    fn from(entry: reconcile::Entry) -> Self {
+        Self {
+            key: entry.key,
+            digest: entry.digest,
+            copies: entry.copies,
+            external_id: entry.external_id,
+            source_version: entry.source_version,
+        }
+    }
+}
+
+impl From<reconcile::Listing> for RawListing {
+    fn from(listing: reconcile::Listing) -> Self {
+        Self {
+            entries: all(listing.entries),
+            next: listing.next,
         }
     }
 }

@@ -6,8 +6,8 @@ mod imports;
 use std::collections::BTreeSet;
 
 use stecker_model::{
-    Finding, LookupItem, Outcome, Page, PluginError, Probe, RawRequest, ReadRequest, Received, Record,
-    Transformed, WriteItem,
+    Finding, LookupItem, Outcome, Page, PluginError, Probe, Question, RawRequest, ReadRequest, Received,
+    Record, Transformed, WriteItem,
 };
 use stecker_registry::Role;
 use wasmtime::{
@@ -15,7 +15,12 @@ use wasmtime::{
     component::{HasSelf, InstancePre, Linker},
 };
 
-use crate::{call::CallState, instance::Live, session::Subscription};
+use crate::{
+    call::CallState,
+    check::{RawBucket, RawListing},
+    instance::Live,
+    session::Subscription,
+};
 use bindings::exports::stecker::plugin as exports;
 
 mod bindings {
@@ -44,6 +49,7 @@ pub(crate) struct Guest {
     connection: Option<exports::connection::GuestIndices>,
     source: Option<exports::source::GuestIndices>,
     destination: Option<exports::destination::GuestIndices>,
+    reconcile: Option<exports::reconcile::GuestIndices>,
     webhook: Option<exports::webhook::GuestIndices>,
     transform: Option<exports::transform::GuestIndices>,
 }
@@ -54,6 +60,7 @@ pub(crate) struct Loaded {
     connection: Option<exports::connection::Guest>,
     source: Option<exports::source::Guest>,
     destination: Option<exports::destination::Guest>,
+    reconcile: Option<exports::reconcile::Guest>,
     webhook: Option<exports::webhook::Guest>,
     transform: Option<exports::transform::Guest>,
 }
@@ -90,6 +97,9 @@ impl Guest {
             destination: probe(roles, Role::Destination, || {
                 exports::destination::GuestIndices::new(&pre)
             })?,
+            reconcile: probe(roles, Role::Reconcile, || {
+                exports::reconcile::GuestIndices::new(&pre)
+            })?,
             webhook: probe(roles, Role::Webhook, || exports::webhook::GuestIndices::new(&pre))?,
             transform: probe(roles, Role::Transform, || {
                 exports::transform::GuestIndices::new(&pre)
@@ -123,6 +133,12 @@ impl Guest {
     fn destination(&self, live: &mut Live) -> wasmtime::Result<exports::destination::Guest> {
         once(&mut live.loaded.destination, || {
             role(self.destination.as_ref(), Role::Destination)?.load(&mut live.store, &live.instance)
+        })
+    }
+
+    fn reconcile(&self, live: &mut Live) -> wasmtime::Result<exports::reconcile::Guest> {
+        once(&mut live.loaded.reconcile, || {
+            role(self.reconcile.as_ref(), Role::Reconcile)?.load(&mut live.store, &live.instance)
         })
     }
 
@@ -203,6 +219,35 @@ impl Guest {
         let items: Vec<_> = convert::all(items);
         let answer = guest.call_lookup(&mut live.store, config, stream, &items).await?;
         Ok(answer.map(convert::all).map_err(Into::into))
+    }
+
+    pub(crate) async fn digest(
+        &self,
+        live: &mut Live,
+        config: &String,
+        question: Question,
+        split: u32,
+    ) -> Answer<Vec<RawBucket>> {
+        let guest = self.reconcile(live)?;
+        let answer = guest
+            .call_digest(&mut live.store, config, &question.into(), split)
+            .await?;
+        Ok(answer.map(convert::all).map_err(Into::into))
+    }
+
+    pub(crate) async fn list_keys(
+        &self,
+        live: &mut Live,
+        config: &String,
+        question: Question,
+        after: Option<String>,
+        limit: u32,
+    ) -> Answer<RawListing> {
+        let guest = self.reconcile(live)?;
+        let answer = guest
+            .call_list_keys(&mut live.store, config, &question.into(), after.as_ref(), limit)
+            .await?;
+        Ok(answer.map(Into::into).map_err(Into::into))
     }
 
     pub(crate) async fn receive(

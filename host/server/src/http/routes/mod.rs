@@ -5,6 +5,7 @@ mod connections;
 mod denials;
 mod flows;
 mod host;
+mod reconciles;
 mod records;
 mod releases;
 mod secrets;
@@ -31,6 +32,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(setups::routes())
         .merge(flows::routes())
         .merge(records::routes())
+        .merge(reconciles::routes())
         .merge(denials::routes())
         .merge(tenants::routes())
         .merge(webhooks::routes());

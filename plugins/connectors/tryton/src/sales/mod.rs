@@ -11,6 +11,7 @@
 //! If an answer is lost in step 3 or 4, the outcome is unknown; `lookup` then looks for the reference, and a repetition
 //! begins with step 1. What is refused in step 4 is taken back if this call made it, so that nothing half-done stays.
 
+mod compare;
 mod payload;
 mod write;
 
@@ -25,6 +26,11 @@ pub use payload::{SaleLine, SalePayload};
 
 pub(crate) const STREAM: &str = "sales";
 pub(crate) const MODEL: &str = "sale.sale";
+/// What is read of a sale.
+const FIELDS: [&str; 5] = ["reference", "number", "state", "total_amount", "currency.code"];
+/// The places of a record that a sale keeps as they were written. Parties are merged, lines are renumbered and priced, dates depend on the state:
+/// a digest of those would be one of this connector's own making.
+pub(crate) const COMPARED: [&str; 2] = ["/currency", "/total"];
 
 /// A sale as Tryton has it.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,8 +100,7 @@ impl Tryton {
     }
 
     fn sales(&self, domain: serde_json::Value) -> Result<Vec<Row>> {
-        let fields = ["reference", "number", "state", "total_amount", "currency.code"];
-        self.rpc.read(MODEL, domain, &fields)
+        self.rpc.read(MODEL, domain, &FIELDS)
     }
 
     /// A draft or a quotation is an earlier state, which writing again continues.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says where")]
 
 mod checking;
+mod comparing;
 mod failures;
 mod masters;
 mod sales;
