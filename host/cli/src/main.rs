@@ -68,6 +68,8 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Flow(command) => commands::flow(&globals, output, command).await,
         Command::Records(command) => commands::records(&globals, output, command).await,
         Command::Quarantine(command) => commands::quarantine(&globals, output, command).await,
+        Command::Replay(command) => commands::replay(&globals, output, command).await,
+        Command::Storage(command) => commands::storage(&globals, output, command).await,
         Command::Secret(command) => commands::secret(&globals, output, command).await,
         Command::Denials(command) => commands::denials(&globals, output, command).await,
         Command::Tenant(command) => commands::tenant(&globals, output, command).await,

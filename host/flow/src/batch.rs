@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest as _, Sha256};
 use stecker_model::{ErrorCode, LookupItem, Record, RecordState, WriteItem, api::CircuitState};
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
@@ -131,20 +130,6 @@ struct Item {
 }
 
 impl Item {
-    /// The same for every attempt, and whatever else a transform makes of the record: the record's own key, with a digest of the
-    /// output's key where that is another.
-    fn idempotency_key(&self, output: &Record) -> String {
-        if output.key == self.due.record.key {
-            return self.due.idempotency_key.clone();
-        }
-        let digest = hex::encode(Sha256::digest(output.key.as_bytes()));
-        format!(
-            "{}-{}",
-            self.due.idempotency_key,
-            digest.get(..16).unwrap_or(&digest)
-        )
-    }
-
     fn open_outputs(&self) -> impl Iterator<Item = &Record> {
         self.outputs
             .iter()
@@ -164,7 +149,7 @@ struct Work<'a> {
 impl Work<'_> {
     async fn run(&mut self, batch: Vec<DueRecord>) {
         let records = batch.iter().map(|due| due.record.clone()).collect();
-        let prepared = match prepare::prepare(self.ctx, &self.transforms, records).await {
+        let prepared = match prepare::prepare(&self.ctx.spec, &self.transforms, records).await {
             Ok(prepared) => prepared,
             Err(failed) => return self.transform_failed(batch, &failed),
         };
@@ -211,7 +196,7 @@ impl Work<'_> {
             .flat_map(|item| {
                 item.open_outputs().map(|record| WriteItem {
                     record: record.clone(),
-                    idempotency_key: item.idempotency_key(record),
+                    idempotency_key: prepare::idempotency_key(&item.due, record),
                     attempt: item.attempt,
                 })
             })
@@ -235,7 +220,7 @@ impl Work<'_> {
             .flat_map(|item| {
                 item.open_outputs().map(|record| LookupItem {
                     key: record.key.clone(),
-                    idempotency_key: item.idempotency_key(record),
+                    idempotency_key: prepare::idempotency_key(&item.due, record),
                     source_version: record.source_version.clone(),
                 })
             })

@@ -1,5 +1,7 @@
 //! The engine: which flows this node runs, and the few things that people and systems ask of it directly.
 
+mod records;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -177,6 +179,7 @@ impl Engine {
         {
             ctx.read_now.notify_one();
             ctx.deliver_now.notify_one();
+            ctx.replay_now.notify_one();
         }
     }
 
@@ -434,9 +437,11 @@ impl Inner {
                 stop,
                 read_now: Notify::new(),
                 deliver_now: Notify::new(),
+                replay_now: Notify::new(),
                 room: Notify::new(),
                 once,
                 read_over: AtomicBool::new(false),
+                replay_over: AtomicBool::new(false),
             })
         }))
     }

@@ -1,4 +1,4 @@
-//! One flow under a lease: its reader, its deliverer and the renewal of the lease, ended together.
+//! One flow under a lease: its reader, its deliverer, its replays, what it forgets and the renewal of the lease, ended together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use crate::{
     context::FlowContext,
     deliver::{self, DeliverEnd},
-    outcome,
+    forgetting, outcome,
     reader::{self, ReadEnd},
+    replaying::{self, ReplayEnd},
 };
 
 /// How a run of a flow ended.
@@ -73,14 +74,33 @@ async fn run_loops(ctx: &Arc<FlowContext>, ttl: Duration) -> Ended {
             }
             end
         };
-        tokio::join!(reading, delivering)
+        let replaying = async {
+            let end = replaying::run(ctx).await;
+            if !matches!(end, Ok(ReplayEnd::Stopped)) {
+                ctx.stop.cancel();
+            }
+            ctx.end_replaying();
+            end
+        };
+        let forgetting = async {
+            let end = forgetting::run(ctx).await;
+            if end.is_err() {
+                ctx.stop.cancel();
+            }
+            end
+        };
+        tokio::join!(reading, delivering, replaying, forgetting)
     };
     tokio::select! {
         ended = renewed => ended,
         ends = loops => match ends {
-            (Err(error), _) | (_, Err(error)) => Ended::Store(error),
-            (Ok(ReadEnd::Fenced), _) | (_, Ok(DeliverEnd::Fenced)) => Ended::Fenced,
-            (Ok(ReadEnd::Stopped), Ok(DeliverEnd::Stopped)) => Ended::Stopped,
+            // A loop that lost the lease says so in its own way; the others may not have noticed.
+            (Ok(ReadEnd::Fenced), ..)
+            | (_, Ok(DeliverEnd::Fenced), ..)
+            | (_, _, Ok(ReplayEnd::Fenced), _)
+            | (.., Err(StoreError::Fenced { .. })) => Ended::Fenced,
+            (Err(error), ..) | (_, Err(error), ..) | (_, _, Err(error), _) | (.., Err(error)) => Ended::Store(error),
+            (Ok(ReadEnd::Stopped), Ok(DeliverEnd::Stopped), Ok(ReplayEnd::Stopped), Ok(())) => Ended::Stopped,
         },
     }
 }

@@ -5,6 +5,9 @@
 
 mod circuit;
 mod denial;
+mod recovery;
+mod replay;
+mod storage;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -19,6 +22,17 @@ use crate::{
 
 pub use circuit::{Circuit, CircuitRequest, CircuitState, Crash, Waiting};
 pub use denial::{ClearDenials, Cleared, DenialFilter, DenialInfo, DenialList, DenialTotal, DenialsLeftOut};
+pub use recovery::{
+    CauseGroup, CauseSample, EditInfo, EditPayload, Edited, PayloadText, RecordSteps, RemovedPayload, ReplayMark,
+    SelectionPreview, StepRecord, StepResult, WouldSend,
+};
+pub use replay::{
+    Compared, ComparedRecord, DifferingPlace, PreviewReplay, ReplayCursor, ReplayEvent, ReplayFinding, ReplayInfo,
+    ReplayPreview, ReplaySelection, ReplaySkipped, ReplayState, StartReplay,
+};
+pub use storage::{
+    DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed,
+};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 
 /// A refusal or failure as problem+json (RFC 9457), with the next step in `hint`.
@@ -218,6 +232,12 @@ pub struct FlowStatus {
     pub retried: u64,
     /// Repeated reads that were recognised and left out.
     pub duplicates: u64,
+    /// Times that a record was delivered: a replay delivers it once more.
+    #[serde(default)]
+    pub deliveries: u64,
+    /// Records that are not in the ledger any more, because they were older than the flow keeps them.
+    #[serde(default)]
+    pub removed: u64,
     /// Where the source was read up to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cursor: Option<String>,
@@ -354,9 +374,18 @@ pub struct RecordPage {
 pub struct RecordDetail {
     /// As in a list.
     pub summary: RecordSummary,
-    /// As it was read.
+    /// As it was read, or last edited; null if it is not kept any more.
     #[schema(value_type = Object)]
     pub payload: serde_json::Value,
+    /// What is left of a payload that is not kept any more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payload_removed: Option<RemovedPayload>,
+    /// Edits of the payload, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub edits: Vec<EditInfo>,
+    /// Replays that sent it again, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub replays: Vec<ReplayMark>,
     /// The same for every attempt.
     pub idempotency_key: String,
     /// The release that read it.
@@ -381,6 +410,9 @@ pub struct AttemptInfo {
     pub finished_at: Option<i64>,
     /// The destination's release.
     pub release: Digest,
+    /// The replay that had it made, if one did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replay: Option<Name>,
     /// delivered, duplicate, retry, rejected, unknown, dropped, or the finding of a lookup.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<String>,
@@ -403,7 +435,7 @@ pub struct QuarantineGroup {
     pub example: RecordId,
 }
 
-/// Which quarantined records a person decides on: named ones, or all of a flow (and cause).
+/// Which quarantined records a person decides on: named ones, or all that the other fields match. Everything given has to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct QuarantineSelection {
@@ -413,6 +445,16 @@ pub struct QuarantineSelection {
     pub flow: Option<Name>,
     /// With this code.
     pub code: Option<String>,
+    /// With this cause, as [`CauseGroup::id`] names it.
+    pub group: Option<String>,
+    /// Of exactly this key.
+    pub key: Option<String>,
+    /// In quarantine since this moment or later.
+    pub since: Option<i64>,
+    /// In quarantine since this moment or earlier. Given the moment of asking, the selection is frozen: what comes later is not met.
+    pub until: Option<i64>,
+    /// At most this many at once, 1 to 1,000; not given: all of them, in several transactions.
+    pub limit: Option<u32>,
 }
 
 /// Giving quarantined records up.
@@ -439,6 +481,9 @@ pub struct PauseRequest {
 pub struct Affected {
     /// Records.
     pub records: u64,
+    /// Whether there may be more that `limit` kept out.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub more: bool,
 }
 
 /// What the host finds when it looks at itself.

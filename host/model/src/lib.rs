@@ -5,16 +5,21 @@
 //! be cheap to build and safe to share.
 
 pub mod api;
+mod cause;
+mod difference;
 mod duration;
 mod error;
 mod grant;
 mod name;
 mod plugin;
 mod record;
+mod retention;
 mod secret;
 mod spec;
 mod tenant;
 
+pub use cause::{message_pattern, path_pattern};
+pub use difference::{Difference, Place, difference};
 pub use duration::Period;
 pub use error::{ErrorCode, PluginError};
 pub use grant::{GrantFault, Grants, HttpGrant, StorageGrant};
@@ -24,6 +29,7 @@ pub use record::{
     Attributes, Finding, LookupItem, Operation, Outcome, Page, RawRequest, ReadRequest, Received, Record,
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
 };
+pub use retention::{Keep, RetentionPolicy, is_past};
 pub use secret::{
     Authorization, Authorize, Authorized, RotateKeys, RotatedKeys, SecretInfo, SecretPart, SecretText,
     SetSecret,

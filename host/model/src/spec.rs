@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Digest, Grants, Name, Period};
+use crate::{Digest, Grants, Name, Period, RetentionPolicy};
 
 /// A declarative file: connections and the flows between them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -214,6 +214,9 @@ pub struct FlowSpec {
     /// How failures are repeated.
     #[serde(default)]
     pub retry: RetryPolicy,
+    /// How long what was moved is kept.
+    #[serde(default, skip_serializing_if = "RetentionPolicy::is_usual")]
+    pub retention: RetentionPolicy,
 }
 
 /// One step between source and destination.
@@ -435,6 +438,7 @@ impl FlowSpec {
                 "is the source itself; records would go round for ever",
             ));
         }
+        errors.extend(self.retention.faults(at));
         for (index, step) in self.transforms.iter().enumerate() {
             if step.plugin.digest.is_some() == step.plugin.path.is_some() {
                 let path = at(&format!("transform[{index}].plugin"));

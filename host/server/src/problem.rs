@@ -47,6 +47,7 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
         "denial" => {
             "`stecker denials list` shows what is kept; a kind of refusals goes when 200 newer ones of its connection came".to_owned()
         }
+        "replay" => "`stecker replay list` shows the replays that there are".to_owned(),
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };
@@ -158,9 +159,14 @@ pub(crate) fn flow(error: FlowError) -> Problem {
 
 /// A setup that cannot be applied.
 pub(crate) fn faulty_setup(faults: Vec<Fault>) -> Problem {
+    faulty("the setup", faults)
+}
+
+/// Something that has faults, each with its place.
+pub(crate) fn faulty(what: &str, faults: Vec<Fault>) -> Problem {
     let detail = match faults.as_slice() {
         [only] => format!("{}: {}", only.path, only.reason),
-        several => format!("the setup has {} faults", several.len()),
+        several => format!("{what} has {} faults", several.len()),
     };
     invalid(detail, faults)
 }

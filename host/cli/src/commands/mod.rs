@@ -1,17 +1,22 @@
 //! One file per group of commands: take the words, call the operation, show what it says.
 
 mod connection;
+mod confirm;
 mod denials;
 mod doctor;
+mod edit;
 mod flow;
 mod plugin;
 mod quarantine;
 mod records;
 mod release;
+mod replay;
 mod schema;
 mod secret;
 mod serve;
 mod setup;
+mod steps;
+mod storage;
 mod tenant;
 
 pub(crate) use connection::connection;
@@ -22,10 +27,12 @@ pub(crate) use plugin::plugin;
 pub(crate) use quarantine::quarantine;
 pub(crate) use records::records;
 pub(crate) use release::release;
+pub(crate) use replay::replay;
 pub(crate) use schema::{completion, schema};
 pub(crate) use secret::secret;
 pub(crate) use serve::serve;
 pub(crate) use setup::apply;
+pub(crate) use storage::storage;
 pub(crate) use tenant::tenant;
 
 use stecker_model::{Probe, api::Reason};

@@ -28,6 +28,7 @@ use super::{AppState, auth, routes};
         (name = "connections", description = "Systems of the tenant."),
         (name = "flows", description = "Paths of records."),
         (name = "records", description = "The ledger and the quarantine."),
+        (name = "replays", description = "Records sent again on purpose."),
         (name = "secrets", description = "The vault: secrets go in and never come out."),
         (name = "denials", description = "What plugins asked for and were refused."),
         (name = "tenants", description = "What tenants may have in all, and what they used."),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 33] = [
+const OPERATIONS: [&str; 47] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "get /api/v1/connections",
     "get /api/v1/connections/{name}",
@@ -19,10 +19,16 @@ const OPERATIONS: [&str; 33] = [
     "get /api/v1/flows",
     "get /api/v1/flows/{name}",
     "get /api/v1/quarantine",
+    "get /api/v1/quarantine/groups",
     "get /api/v1/records",
     "get /api/v1/records/{flow}/{seq}",
+    "get /api/v1/records/{flow}/{seq}/payload",
+    "get /api/v1/records/{flow}/{seq}/steps",
     "get /api/v1/releases",
+    "get /api/v1/replays",
+    "get /api/v1/replays/{name}",
     "get /api/v1/secrets",
+    "get /api/v1/storage",
     "get /api/v1/tenant",
     "get /api/v1/tenants",
     "post /api/v1/apply",
@@ -36,11 +42,19 @@ const OPERATIONS: [&str; 33] = [
     "post /api/v1/keys/rotate",
     "post /api/v1/plan",
     "post /api/v1/quarantine/discard",
+    "post /api/v1/quarantine/preview",
     "post /api/v1/quarantine/retry",
     "post /api/v1/releases",
+    "post /api/v1/replay-preview",
+    "post /api/v1/replays",
+    "post /api/v1/replays/{name}/abort",
+    "post /api/v1/replays/{name}/pause",
+    "post /api/v1/replays/{name}/resume",
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",
+    "post /api/v1/storage/vacuum",
     "post /api/v1/tenant/limits",
+    "put /api/v1/records/{flow}/{seq}/payload",
     "put /api/v1/secrets/{connection}/{credential}",
 ];
 

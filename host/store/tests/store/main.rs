@@ -16,6 +16,8 @@ mod opening;
 mod quarantine;
 mod random;
 mod reading;
+mod replays;
+mod retention;
 mod tenants;
 mod vault;
 mod webhooks;
