@@ -457,7 +457,8 @@ fn moment(text: &str) -> Result<i64, String> {
         .and_then(|local| local.to_zoned(jiff::tz::TimeZone::UTC))
         .map(|moment| moment.timestamp().as_millisecond())
         .map_err(|_| {
-            "give a moment such as 2026-11-27T10:00:00Z, a day such as 2026-11-27, or a period ago such as 2h".to_owned()
+            "give a moment such as 2026-11-27T10:00:00Z, a day such as 2026-11-27, or a period ago such as 2h"
+                .to_owned()
         })
 }
 

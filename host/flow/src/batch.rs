@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use stecker_model::{ErrorCode, LookupItem, Record, RecordState, WriteItem, api::CircuitState};
+use stecker_model::{ErrorCode, Finding, LookupItem, Record, RecordState, WriteItem, api::CircuitState};
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
 
@@ -130,6 +130,11 @@ struct Item {
 }
 
 impl Item {
+    /// A person or a replay has it sent again, after attempts that ended.
+    const fn was_sent_before(&self) -> bool {
+        self.due.attempts > self.due.attempts_since_reset
+    }
+
     fn open_outputs(&self) -> impl Iterator<Item = &Record> {
         self.outputs
             .iter()
@@ -236,10 +241,22 @@ impl Work<'_> {
             .await
             .result
         {
-            Ok(findings) => Ok(findings.into_iter().map(Verdict::from).collect()),
+            Ok(findings) => {
+                let asked = items
+                    .iter()
+                    .flat_map(|item| item.open_outputs().map(move |record| (item, record)));
+                let verdict = |(finding, (item, record)): (Finding, (&Item, &Record))| {
+                    if item.was_sent_before() {
+                        Verdict::of_finding_again(finding, &record.payload)
+                    } else {
+                        finding.into()
+                    }
+                };
+                Ok(findings.into_iter().zip(asked).map(verdict).collect())
+            }
             // A destination that has no lookup has idempotency keys or nothing.
             Err(error) if error.code() == ErrorCode::Unsupported => {
-                Ok(vec![Verdict::from(stecker_model::Finding::Undecided); asked])
+                Ok(vec![Verdict::from(Finding::Undecided); asked])
             }
             Err(error) => Err(error),
         }

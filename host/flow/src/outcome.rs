@@ -2,11 +2,11 @@
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use stecker_model::{Finding, Outcome, PluginError, RetryPolicy, api::Reason};
+use stecker_model::{Finding, Outcome, PluginError, RetryPolicy, api::Reason, difference};
 use stecker_sandbox::CallError;
 use stecker_store::SettledState;
 
-use crate::{backoff, prepare::reason_of};
+use crate::{backoff, prepare::reason_of, steps::json};
 
 /// How long after the question a destination is asked whether it got it: a request that was cut off here may still be worked
 /// on there, and "it is not there" would be true only for the moment.
@@ -100,6 +100,20 @@ impl From<Finding> for Verdict {
 }
 
 impl Verdict {
+    /// What a lookup found of a record that was sent again on purpose: that it is there may be from before. Only what is there just as
+    /// it was to be sent has arrived; what differs is sent again. Where the destination does not say what it has, it is left there,
+    /// because it may be the one that arrived.
+    pub(crate) fn of_finding_again(finding: Finding, sent: &str) -> Self {
+        if let Finding::Present {
+            payload: Some(there), ..
+        } = &finding
+            && difference(&json(there), &json(sent)).count > 0
+        {
+            return Self::looked_up("it is at the destination in another form than it was to be sent in");
+        }
+        finding.into()
+    }
+
     fn again(error: &PluginError) -> Self {
         Self::Again {
             reason: reason(error),
@@ -250,6 +264,28 @@ mod tests {
         assert!(
             matches!(state, SettledState::Quarantined { reason } if reason.path.as_deref() == Some("/lines/0/sku"))
         );
+    }
+
+    #[test]
+    fn what_is_sent_again_has_arrived_only_as_it_was_sent() {
+        let there = |payload: Option<&str>| Finding::Present {
+            external_id: None,
+            payload: payload.map(str::to_owned),
+        };
+        let sent = r#"{"total": 5}"#;
+        for (finding, word) in [
+            (there(Some(r#"{"total": 5, "id": 1}"#)), "delivered"),
+            (there(Some(r#"{"total": 6}"#)), "retry"),
+            (there(None), "delivered"),
+            (Finding::Absent, "retry"),
+            (Finding::Undecided, "retry"),
+        ] {
+            assert_eq!(
+                Verdict::of_finding_again(finding.clone(), sent).word(),
+                word,
+                "{finding:?}"
+            );
+        }
     }
 
     #[test]

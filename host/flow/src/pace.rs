@@ -23,8 +23,9 @@ impl Pace {
         }
     }
 
-    pub(crate) const fn rate(&self) -> i64 {
-        self.rate
+    /// Records that are worth a transaction of their own: a tenth of a second's.
+    pub(crate) fn piece(&self) -> u32 {
+        u32::try_from(self.rate / 10).unwrap_or(u32::MAX).max(1)
     }
 
     /// How many records may be queued now.
@@ -33,7 +34,10 @@ impl Pace {
         let passed = now.saturating_sub(self.at).max(0);
         self.at = now;
         let most = self.rate * TOKEN;
-        self.tokens = passed.saturating_mul(self.rate).saturating_add(self.tokens).min(most);
+        self.tokens = passed
+            .saturating_mul(self.rate)
+            .saturating_add(self.tokens)
+            .min(most);
         u32::try_from(self.tokens / TOKEN).unwrap_or(u32::MAX)
     }
 
@@ -43,9 +47,14 @@ impl Pace {
         self.tokens = self.tokens.saturating_sub(spent).max(0);
     }
 
-    /// Milliseconds until the next record may be queued; at least one.
-    pub(crate) fn wait_ms(&self) -> i64 {
-        ((TOKEN - self.tokens).max(0) / self.rate).clamp(1, TOKEN)
+    /// Milliseconds until that many records may be queued; at least one, at most a second.
+    pub(crate) fn wait_ms(&self, records: u32) -> i64 {
+        let missing = i64::from(records)
+            .saturating_mul(TOKEN)
+            .saturating_sub(self.tokens);
+        // Rounded up, so that it is enough.
+        let wait = missing.max(0).saturating_add(self.rate - 1) / self.rate;
+        wait.clamp(1, TOKEN)
     }
 }
 
@@ -59,15 +68,25 @@ mod tests {
     fn it_begins_empty_and_holds_a_second() {
         let mut pace = Pace::new(10, 0);
         assert_eq!(pace.ready(0), 0);
-        assert_eq!(pace.wait_ms(), 100);
+        assert_eq!((pace.piece(), pace.wait_ms(1), pace.wait_ms(3)), (1, 100, 300));
         assert_eq!(pace.ready(100), 1);
         pace.spend(1);
         assert_eq!(pace.ready(150), 0);
-        assert_eq!(pace.wait_ms(), 50);
+        assert_eq!(pace.wait_ms(1), 50);
         assert_eq!(pace.ready(1_000_000), 10);
         pace.spend(10);
         assert_eq!(pace.ready(900_000), 0, "a clock that jumped back");
         assert_eq!(pace.ready(900_100), 1);
+    }
+
+    #[test]
+    fn a_fast_one_goes_in_pieces() {
+        let mut pace = Pace::new(300, 0);
+        assert_eq!(pace.piece(), 30);
+        assert_eq!(pace.wait_ms(30), 100);
+        assert_eq!(pace.ready(100), 30);
+        assert_eq!(Pace::new(1, 0).wait_ms(5), 1_000);
+        assert_eq!(Pace::new(10_000, 0).wait_ms(1), 1);
     }
 
     proptest! {

@@ -39,10 +39,7 @@ impl Comparison<'_> {
         let mut compared = Vec::with_capacity(records.len());
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
-            let batch: Vec<DueRecord> = records
-                .by_ref()
-                .take(self.spec.delivery.batch as usize)
-                .collect();
+            let batch: Vec<DueRecord> = records.by_ref().take(self.spec.delivery.batch as usize).collect();
             let prepared = self.prepare(&batch).await;
             let items: Vec<LookupItem> = batch
                 .iter()
@@ -255,6 +252,9 @@ mod tests {
         assert_eq!(different.places, 1);
         let place = &different.differences[0];
         assert_eq!((place.key.as_str(), place.path.as_str()), ("a1", "/total"));
-        assert_eq!((place.there.as_deref(), place.sent.as_deref()), (Some("6"), Some("5")));
+        assert_eq!(
+            (place.there.as_deref(), place.sent.as_deref()),
+            (Some("6"), Some("5"))
+        );
     }
 }

@@ -69,8 +69,9 @@ async fn feed(ctx: &FlowContext, replay: &ReplayInfo, pace: &mut Pace) -> Result
     // Twice what is being written at the same time: enough that no lane runs dry, and no more.
     let window = u64::from(policy.batch) * u64::from(policy.lanes) * 2;
     let ready = pace.ready(ctx.now());
-    if ready == 0 {
-        return Ok(reader::millis(pace.wait_ms()));
+    let worth = pace.piece().min(PIECE);
+    if ready < worth {
+        return Ok(reader::millis(pace.wait_ms(worth)));
     }
     if !reader::has_room_for(ctx, window).await? {
         return Ok(ROOM);
@@ -89,7 +90,7 @@ async fn feed(ctx: &FlowContext, replay: &ReplayInfo, pace: &mut Pace) -> Result
     }
     tracing::debug!(
         tenant = %ctx.tenant, flow = %ctx.flow(), replay = %replay.name, queued = fed.queued, skipped = fed.skipped,
-        held = fed.held, rate = pace.rate(), "replay fed"
+        held = fed.held, "replay fed"
     );
     if fed.done {
         tracing::info!(tenant = %ctx.tenant, flow = %ctx.flow(), replay = %replay.name, "a replay is done");

@@ -135,7 +135,11 @@ pub(crate) fn misfits(schema: &Value, payload: &Value) -> Vec<String> {
             .take(MOST)
             .map(|error| {
                 let place = error.instance_path().to_string();
-                let place = if place.is_empty() { "the payload".to_owned() } else { place };
+                let place = if place.is_empty() {
+                    "the payload".to_owned()
+                } else {
+                    place
+                };
                 format!("{place}: {error}")
             })
             .collect(),
@@ -158,11 +162,20 @@ mod tests {
             "properties": { "lines": { "type": "array", "items": { "properties": { "sku": { "type": "string" } } } } },
             "required": ["number"],
         });
-        assert_eq!(misfits(&schema, &json!({ "number": 1, "lines": [{ "sku": "A" }] })), Vec::<String>::new());
+        assert_eq!(
+            misfits(&schema, &json!({ "number": 1, "lines": [{ "sku": "A" }] })),
+            Vec::<String>::new()
+        );
         let found = misfits(&schema, &json!({ "lines": [{ "sku": 1 }] }));
         assert_eq!(found.len(), 2);
-        assert!(found.iter().any(|text| text.starts_with("/lines/0/sku: ")), "{found:?}");
-        assert!(found.iter().any(|text| text.starts_with("the payload: ")), "{found:?}");
+        assert!(
+            found.iter().any(|text| text.starts_with("/lines/0/sku: ")),
+            "{found:?}"
+        );
+        assert!(
+            found.iter().any(|text| text.starts_with("the payload: ")),
+            "{found:?}"
+        );
         assert!(misfits(&json!({ "type": 5 }), &json!({}))[0].contains("not valid"));
         assert_eq!(misfits(&Value::Null, &json!({})), Vec::<String>::new());
     }

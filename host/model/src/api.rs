@@ -7,6 +7,7 @@ mod circuit;
 mod denial;
 mod recovery;
 mod replay;
+mod replay_preview;
 mod storage;
 mod tenant;
 
@@ -23,16 +24,14 @@ use crate::{
 pub use circuit::{Circuit, CircuitRequest, CircuitState, Crash, Waiting};
 pub use denial::{ClearDenials, Cleared, DenialFilter, DenialInfo, DenialList, DenialTotal, DenialsLeftOut};
 pub use recovery::{
-    CauseGroup, CauseSample, EditInfo, EditPayload, Edited, PayloadText, RecordSteps, RemovedPayload, ReplayMark,
-    SelectionPreview, StepRecord, StepResult, WouldSend,
+    CauseGroup, CauseSample, EditInfo, EditPayload, Edited, PayloadText, RecordSteps, RemovedPayload,
+    ReplayMark, SelectionPreview, StepRecord, StepResult, WouldSend,
 };
-pub use replay::{
-    Compared, ComparedRecord, DifferingPlace, PreviewReplay, ReplayCursor, ReplayEvent, ReplayFinding, ReplayInfo,
-    ReplayPreview, ReplaySelection, ReplaySkipped, ReplayState, StartReplay,
+pub use replay::{ReplayEvent, ReplayInfo, ReplaySelection, ReplaySkipped, ReplayState, StartReplay};
+pub use replay_preview::{
+    Compared, ComparedRecord, DifferingPlace, PreviewReplay, ReplayCursor, ReplayFinding, ReplayPreview,
 };
-pub use storage::{
-    DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed,
-};
+pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 
 /// A refusal or failure as problem+json (RFC 9457), with the next step in `hint`.

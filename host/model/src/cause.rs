@@ -128,10 +128,7 @@ mod tests {
             ("kein Artikel „Tasse“ da", "kein Artikel „…“ da"),
             ("the total 39.80 is not 40,10", "the total # is not #"),
             ("order SO-001042 was refused", "order # was refused"),
-            (
-                "409 for 6f9619ff-8b86-d011-b42d-00c04fc964ff",
-                "# for #",
-            ),
+            ("409 for 6f9619ff-8b86-d011-b42d-00c04fc964ff", "# for #"),
             ("GET https://shop.example/orders/42?x=1 failed.", "GET # failed."),
             ("at 2026-11-27T04:55:30Z, again", "at #, again"),
             ("it doesn't fit", "it doesn't fit"),
@@ -151,7 +148,11 @@ mod tests {
 
     #[test]
     fn a_pattern_is_its_own_pattern_and_bounded() {
-        for message in ["There is no item `…`.", "order # was refused", "it doesn't fit '…'"] {
+        for message in [
+            "There is no item `…`.",
+            "order # was refused",
+            "it doesn't fit '…'",
+        ] {
             assert_eq!(message_pattern(message), message);
         }
         assert_eq!(message_pattern(&"ä ".repeat(10_000)).chars().count(), LONGEST);

@@ -113,7 +113,11 @@ mod tests {
             (json!({"a": {"b": 1}}), json!({"a": [1]}), &["/a"]),
             (json!([1, 2, 3]), json!([1, 3]), &["/1", "/2"]),
             (json!([1]), json!([1, 2]), &["/1"]),
-            (json!({"a/b": 1, "c~": 1}), json!({"a/b": 2, "c~": 2}), &["/a~1b", "/c~0"]),
+            (
+                json!({"a/b": 1, "c~": 1}),
+                json!({"a/b": 2, "c~": 2}),
+                &["/a~1b", "/c~0"],
+            ),
             (json!(1), json!(2), &[""]),
         ] {
             let found = difference(&there, &sent);
@@ -125,7 +129,9 @@ mod tests {
 
     #[test]
     fn values_are_cut_and_places_are_counted_beyond_the_first() {
-        let old: Vec<_> = (0..50).map(|n| json!(format!("{n}-{}", "ä".repeat(500)))).collect();
+        let old: Vec<_> = (0..50)
+            .map(|n| json!(format!("{n}-{}", "ä".repeat(500))))
+            .collect();
         let new: Vec<_> = (0..50).map(|n| json!(n)).collect();
         let found = difference(&json!(old), &json!(new));
         assert_eq!((found.count, found.places.len()), (50, MOST));

@@ -28,7 +28,9 @@ impl FromStr for Keep {
         if text == FOREVER {
             return Ok(Self::Forever);
         }
-        text.parse().map(Self::For).map_err(|error| format!("{error}, or `{FOREVER}`"))
+        text.parse()
+            .map(Self::For)
+            .map_err(|error| format!("{error}, or `{FOREVER}`"))
     }
 }
 
@@ -128,7 +130,10 @@ impl RetentionPolicy {
             ("retention.records", self.records),
         ] {
             if matches!(keep, Keep::For(period) if period < SHORTEST) {
-                faults.push(SpecError::new(at(field), format!("has to be at least {SHORTEST}")));
+                faults.push(SpecError::new(
+                    at(field),
+                    format!("has to be at least {SHORTEST}"),
+                ));
             }
         }
         if let (Keep::For(records), Keep::For(payloads)) = (self.records, self.delivered_payloads)
@@ -191,7 +196,11 @@ mod tests {
         let paths: Vec<_> = short.iter().map(|fault| fault.path.as_str()).collect();
         assert_eq!(
             paths,
-            ["retention.delivered-payloads", "retention.records", "retention.records"]
+            [
+                "retention.delivered-payloads",
+                "retention.records",
+                "retention.records"
+            ]
         );
         let error = serde_json::from_str::<RetentionPolicy>(r#"{"records": "ever"}"#).unwrap_err();
         assert!(error.to_string().contains("forever"), "{error}");

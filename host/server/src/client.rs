@@ -327,7 +327,9 @@ impl Operations for HttpClient {
             ReplayEvent::Resume => "resume",
             ReplayEvent::Abort => "abort",
             ReplayEvent::Exhausted => {
-                return Err(crate::problem::internal("only the host itself finds that a replay is done"));
+                return Err(crate::problem::internal(
+                    "only the host itself finds that a replay is done",
+                ));
             }
         };
         self.act(&["replays", name.as_str(), verb]).await

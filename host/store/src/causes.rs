@@ -121,16 +121,23 @@ impl Store {
         }))
     }
 
-    /// Names what got stuck before causes had names. There is nothing to do as a rule, and nothing is locked to find that out.
-    pub(crate) async fn name_causes(&self, tenant: &Name) -> Result<(), StoreError> {
+    /// Names what got stuck before causes had names, so that it can be selected by group. There is nothing to do as a rule, and nothing
+    /// is locked to find that out. Lists and previews do it by themselves.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn name_causes(&self, tenant: &Name) -> Result<(), StoreError> {
         // Stuck records are found by records_by_state, whose condition stands here word for word.
         const NAMELESS: &str = "SELECT r.flow, r.seq, r.reason, r.reason_code FROM records AS r \
              JOIN queue AS q ON q.tenant = r.tenant AND q.flow = r.flow AND q.seq = r.seq \
              WHERE r.state <> 'delivered' AND r.state IN ('quarantined', 'retrying', 'unknown') AND q.cause IS NULL \
-             AND r.tenant = $1 ORDER BY r.flow, r.seq LIMIT $2";
+             AND r.tenant = $1 AND (r.flow, r.seq) > ($2, $3) ORDER BY r.flow, r.seq LIMIT $4";
+        let mut after = (String::new(), 0);
         loop {
             let rows = sqlx::query(NAMELESS)
                 .bind(tenant.as_str())
+                .bind(&*after.0)
+                .bind(after.1)
                 .bind(NAMED)
                 .fetch_all(self.reader())
                 .await?;
@@ -141,7 +148,9 @@ impl Store {
             for row in &rows {
                 let flow: Name = row.parsed("flow")?;
                 let cause = cause(&flow, &reason_of(row)?);
-                named.push((flow, row.int("seq")?, cause));
+                let seq = row.int("seq")?;
+                after = (flow.to_string(), seq);
+                named.push((flow, seq, cause));
             }
             let mut tx = self.begin_tx().await?;
             for piece in pieces(&named) {
@@ -191,15 +200,39 @@ mod tests {
     #[test]
     fn a_cause_has_the_same_name_whatever_its_values() {
         let one = named("a", "unknown-item", Some("/lines/0/sku"), "There is no item `A`.");
-        assert_eq!(one, named("a", "unknown-item", Some("/lines/7/sku"), "There is no item `B-1`."));
-        // The name is written down by operators: it must not change with the program.
-        assert_eq!(one.len(), 12);
+        assert_eq!(
+            one,
+            named(
+                "a",
+                "unknown-item",
+                Some("/lines/7/sku"),
+                "There is no item `B-1`."
+            )
+        );
+        // Operators write the name down: it must not change with the program.
+        let pinned = named(
+            "orders",
+            "unknown-item",
+            Some("/lines/0/sku"),
+            "There is no item `A50`.",
+        );
+        assert_eq!(pinned, "4df508ddcd79");
         for other in [
             named("b", "unknown-item", Some("/lines/0/sku"), "There is no item `A`."),
             named("a", "unknown-sku", Some("/lines/0/sku"), "There is no item `A`."),
-            named("a", "unknown-item", Some("/lines/0/name"), "There is no item `A`."),
+            named(
+                "a",
+                "unknown-item",
+                Some("/lines/0/name"),
+                "There is no item `A`.",
+            ),
             named("a", "unknown-item", None, "There is no item `A`."),
-            named("a", "unknown-item", Some("/lines/0/sku"), "There is no article `A`."),
+            named(
+                "a",
+                "unknown-item",
+                Some("/lines/0/sku"),
+                "There is no article `A`.",
+            ),
         ] {
             assert_ne!(one, other);
         }

@@ -84,7 +84,11 @@ impl Tally {
 }
 
 impl Store {
-    pub(crate) async fn numbers(&self, tenant: &Name, flow: &Name) -> Result<BTreeMap<String, u64>, StoreError> {
+    pub(crate) async fn numbers(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+    ) -> Result<BTreeMap<String, u64>, StoreError> {
         let rows = sqlx::query(
             "SELECT what, CAST(SUM(n) AS BIGINT) AS n FROM counters WHERE tenant = $1 AND flow = $2 GROUP BY what",
         )

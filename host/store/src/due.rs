@@ -167,7 +167,8 @@ impl Store {
         let mut due = Vec::with_capacity(seqs.len());
         for piece in pieces(&seqs) {
             let mut sql = Sql::with_keys(tenant, flow, piece);
-            sql.push(WHOLE).push(" WHERE r.state IN ('queued', 'retrying', 'unknown')");
+            sql.push(WHOLE)
+                .push(" WHERE r.state IN ('queued', 'retrying', 'unknown')");
             for row in sql.query()?.fetch_all(self.reader()).await? {
                 due.push(due_record(&row)?);
             }

@@ -45,7 +45,11 @@ impl Store {
     ///
     /// # Errors
     /// The payload is not kept any more ([`StoreError::Conflict`]), or the database fails.
-    pub async fn payload_text(&self, tenant: &Name, id: &RecordId) -> Result<Option<PayloadText>, StoreError> {
+    pub async fn payload_text(
+        &self,
+        tenant: &Name,
+        id: &RecordId,
+    ) -> Result<Option<PayloadText>, StoreError> {
         let row = sqlx::query(
             "SELECT r.state, p.payload, (SELECT COUNT(*) FROM edits AS e WHERE e.tenant = r.tenant AND e.flow = r.flow \
              AND e.seq = r.seq) AS edits FROM records AS r \
@@ -99,14 +103,13 @@ impl Store {
             .await?
             .ok_or_else(|| not_kept(id))?;
         let before = row.text("payload")?;
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS edits FROM edits WHERE tenant = $1 AND flow = $2 AND seq = $3",
-        )
-        .bind(tenant.as_str())
-        .bind(id.flow.as_str())
-        .bind(id.seq)
-        .fetch_one(&mut *tx)
-        .await?;
+        let row =
+            sqlx::query("SELECT COUNT(*) AS edits FROM edits WHERE tenant = $1 AND flow = $2 AND seq = $3")
+                .bind(tenant.as_str())
+                .bind(id.flow.as_str())
+                .bind(id.seq)
+                .fetch_one(&mut *tx)
+                .await?;
         let edits = count(row.int("edits")?)?;
         if edit.after_edits.is_some_and(|seen| seen != edits) {
             return Err(StoreError::conflict(format!(
@@ -115,7 +118,10 @@ impl Store {
         }
         if before == edit.payload {
             tx.rollback().await?;
-            return Ok(EditDone { changed: false, edits });
+            return Ok(EditDone {
+                changed: false,
+                edits,
+            });
         }
         let digest = Sha256::digest(before.as_bytes());
         sqlx::query(

@@ -4,7 +4,8 @@ use sqlx::any::AnyRow;
 use stecker_model::{
     Name, RecordId,
     api::{
-        AttemptInfo, QuarantineGroup, Reason, RecordDetail, RecordFilter, RecordPage, RecordSummary, RemovedPayload,
+        AttemptInfo, QuarantineGroup, Reason, RecordDetail, RecordFilter, RecordPage, RecordSummary,
+        RemovedPayload,
     },
 };
 

@@ -162,7 +162,8 @@ impl Store {
         actor: &str,
         now: i64,
     ) -> Result<Affected, StoreError> {
-        let (mut tx, taken, more) = self.take_quarantined(tenant, selection).await?;
+        let mut tx = self.begin_tx().await?;
+        let (taken, more) = take(self, &mut tx, tenant, selection).await?;
         for (flow, seqs) in &taken {
             for piece in pieces(seqs) {
                 let mut sql = Sql::with_keys(tenant, flow, piece);
@@ -212,7 +213,8 @@ impl Store {
             message: reason.to_owned(),
             path: None,
         })?;
-        let (mut tx, taken, more) = self.take_quarantined(tenant, selection).await?;
+        let mut tx = self.begin_tx().await?;
+        let (taken, more) = take(self, &mut tx, tenant, selection).await?;
         for (flow, seqs) in &taken {
             for piece in pieces(seqs) {
                 let mut sql = Sql::with_keys(tenant, flow, piece);
@@ -238,19 +240,6 @@ impl Store {
             )
             .await?;
         Ok(Affected { records, more })
-    }
-
-    async fn take_quarantined(
-        &self,
-        tenant: &Name,
-        selection: &QuarantineSelection,
-    ) -> Result<(Tx, BTreeMap<Name, Vec<i64>>, bool), StoreError> {
-        if selection.group.is_some() {
-            self.name_causes(tenant).await?;
-        }
-        let mut tx = self.begin_tx().await?;
-        let (taken, more) = take(self, &mut tx, tenant, selection).await?;
-        Ok((tx, taken, more))
     }
 
     async fn finish_decision(

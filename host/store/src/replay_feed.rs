@@ -131,7 +131,9 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         let last_piece = next.len() < limit as usize;
         let all_versions = replay.info.selection.all_versions;
-        let found = self.look(&mut tx, (tenant, flow), &place.connection, &next).await?;
+        let found = self
+            .look(&mut tx, (tenant, flow), &place.connection, &next)
+            .await?;
         let held = all_versions && cut_at_held(&mut tx, &found, &mut next).await?;
         let heads: Vec<[u8; 32]> = found
             .values()
@@ -197,7 +199,9 @@ impl Store {
     ) -> Result<BTreeMap<i64, &'static str>, StoreError> {
         let mut tx = self.begin_tx().await?;
         let place = self.place(&mut tx, tenant, flow).await?;
-        let found = self.look(&mut tx, (tenant, flow), &place.connection, seqs).await?;
+        let found = self
+            .look(&mut tx, (tenant, flow), &place.connection, seqs)
+            .await?;
         let heads: Vec<[u8; 32]> = found.values().map(|record| record.head).collect();
         let newest = newest(&mut tx, tenant, flow, &heads).await?;
         tx.rollback().await?;

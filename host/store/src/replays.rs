@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::any::AnyRow;
 use stecker_model::{
     Name, RecordId, RecordState,
-    api::{
-        ReplayCursor, ReplayEvent, ReplayInfo, ReplayMark, ReplaySelection, ReplaySkipped, ReplayState,
-    },
+    api::{ReplayCursor, ReplayEvent, ReplayInfo, ReplayMark, ReplaySelection, ReplaySkipped, ReplayState},
 };
 
 use crate::{
@@ -285,13 +283,15 @@ pub(crate) async fn set_state(
     state: ReplayState,
     now: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE replays SET state = $1, updated_at = $2, ended_at = $3 WHERE tenant = $4 AND name = $5")
-        .bind(state.as_str())
-        .bind(now)
-        .bind(state.is_over().then_some(now))
-        .bind(tenant.as_str())
-        .bind(name.as_str())
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "UPDATE replays SET state = $1, updated_at = $2, ended_at = $3 WHERE tenant = $4 AND name = $5",
+    )
+    .bind(state.as_str())
+    .bind(now)
+    .bind(state.is_over().then_some(now))
+    .bind(tenant.as_str())
+    .bind(name.as_str())
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }

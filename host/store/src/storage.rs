@@ -18,7 +18,8 @@ const PAGES: i64 = 1_000;
 /// SQLite's word for a file that can be made smaller piece by piece (<https://sqlite.org/pragma.html#pragma_auto_vacuum>).
 const INCREMENTAL: i64 = 2;
 /// The tables that grow and shrink, for Postgres.
-const TABLES: &str = "records, queue, payloads, attempts, edits, payload_digests, replay_items, webhooks, kv, counters";
+const TABLES: &str =
+    "records, queue, payloads, attempts, edits, payload_digests, replay_items, webhooks, kv, counters";
 
 impl Store {
     /// The size of the database as a whole.
@@ -107,8 +108,16 @@ impl Store {
                  FROM kv_usage WHERE tenant = $1",
                 true,
             ),
-            ("webhooks", "SELECT COUNT(*) AS n FROM webhooks WHERE tenant = $1", false),
-            ("audit", "SELECT COUNT(*) AS n FROM audit WHERE tenant = $1", false),
+            (
+                "webhooks",
+                "SELECT COUNT(*) AS n FROM webhooks WHERE tenant = $1",
+                false,
+            ),
+            (
+                "audit",
+                "SELECT COUNT(*) AS n FROM audit WHERE tenant = $1",
+                false,
+            ),
         ];
         let mut other = Vec::with_capacity(KINDS.len());
         for (kind, sql, has_bytes) in KINDS {
@@ -119,7 +128,11 @@ impl Store {
             other.push(KindStorage {
                 kind: kind.to_owned(),
                 rows: row.count("n")?,
-                bytes: if has_bytes { Some(row.count("bytes")?) } else { None },
+                bytes: if has_bytes {
+                    Some(row.count("bytes")?)
+                } else {
+                    None
+                },
             });
         }
         Ok(other)
@@ -146,8 +159,12 @@ impl Store {
             (true, _) => {
                 "the file is written anew; nobody else writes meanwhile, and there has to be room for a second copy"
             }
-            (false, true) => "free pages are taken off the end of the file, piece by piece, while everything goes on",
-            (false, false) => "this file can only be made smaller by writing it anew, once; later it goes piece by piece",
+            (false, true) => {
+                "free pages are taken off the end of the file, piece by piece, while everything goes on"
+            }
+            (false, false) => {
+                "this file can only be made smaller by writing it anew, once; later it goes piece by piece"
+            }
         };
         let free = before.free_bytes.unwrap_or_default();
         let mut done = Vacuumed {

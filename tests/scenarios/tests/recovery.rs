@@ -129,21 +129,38 @@ async fn refused_orders_are_grouped_corrected_and_booked_once(on_postgres: bool)
     let groups = scene.json(&["quarantine", "groups", "--flow", "orders-to-erp"]);
     assert_eq!(groups.as_array().unwrap().len(), 1, "one cause: {groups}");
     let group = &groups[0];
-    assert_eq!((&group["count"], &group["code"]), (&2.into(), &"unknown-item".into()));
+    assert_eq!(
+        (&group["count"], &group["code"]),
+        (&2.into(), &"unknown-item".into())
+    );
     assert_eq!(group["message"], "There is no item `…`.", "{group}");
     assert_eq!(group["path"], "/lines/*/sku", "{group}");
     let id = group["id"].as_str().unwrap();
     let record = group["samples"][0]["id"].as_str().unwrap();
     let key = group["samples"][0]["key"].as_str().unwrap();
-    let sku = group["samples"][0]["message"].as_str().unwrap().split('`').nth(1).unwrap();
+    let sku = group["samples"][0]["message"]
+        .as_str()
+        .unwrap()
+        .split('`')
+        .nth(1)
+        .unwrap();
 
     // What it is on its way: the transform makes a sale of the order, which would be sent under the record's own key.
     let shown = scene.json(&["records", "show", record]);
     let steps = scene.json(&["records", "show", record, "--steps"]);
     assert_eq!(steps["steps"][0]["outcome"], "emitted", "{steps}");
-    assert!(steps["steps"][0]["plugin"].as_str().unwrap().starts_with("stecker/jq@"), "{steps}");
+    assert!(
+        steps["steps"][0]["plugin"]
+            .as_str()
+            .unwrap()
+            .starts_with("stecker/jq@"),
+        "{steps}"
+    );
     let sent = &steps["would-send"][0];
-    assert_eq!((&sent["stream"], &sent["connection"]), (&"orders".into(), &"erp".into()));
+    assert_eq!(
+        (&sent["stream"], &sent["connection"]),
+        (&"orders".into(), &"erp".into())
+    );
     assert!(sent["payload"]["reference"].is_string(), "{steps}");
     let idempotency_key = sent["idempotency-key"].as_str().unwrap();
 
@@ -162,7 +179,15 @@ async fn refused_orders_are_grouped_corrected_and_booked_once(on_postgres: bool)
     assert!(said.contains("not JSON"), "{said}");
     let delivered = scene.json(&["records", "list", "--state", "delivered", "--limit", "1"]);
     let delivered = delivered["records"][0]["id"].as_str().unwrap();
-    let said = scene.refused(&["quarantine", "edit", delivered, "--payload", broken, "--reason", "x"]);
+    let said = scene.refused(&[
+        "quarantine",
+        "edit",
+        delivered,
+        "--payload",
+        broken,
+        "--reason",
+        "x",
+    ]);
     assert!(said.contains("only a record in quarantine"), "{said}");
     let corrected = scene.write("corrected.json", &text.replace(sku, &known_sku(&scene, sku)));
     let reason = "the shop sells it under its old number";
@@ -176,7 +201,10 @@ async fn refused_orders_are_grouped_corrected_and_booked_once(on_postgres: bool)
         reason,
     ]);
     assert_eq!((&edited["changed"], &edited["edits"]), (&true.into(), &1.into()));
-    assert!(edited["warnings"].is_null(), "it fits the source's schema: {edited}");
+    assert!(
+        edited["warnings"].is_null(),
+        "it fits the source's schema: {edited}"
+    );
     scene
         .until("the corrected order delivered", |progress| {
             progress.idle && progress.orders_in(RecordState::Quarantined) == 1
@@ -199,7 +227,15 @@ async fn refused_orders_are_grouped_corrected_and_booked_once(on_postgres: bool)
     assert_eq!(story["attempts"].as_array().unwrap().len(), 2, "{story}");
 
     // The other one is given up, with the group.
-    let gone = scene.json(&["quarantine", "discard", "--group", id, "--reason", "withdrawn", "--yes"]);
+    let gone = scene.json(&[
+        "quarantine",
+        "discard",
+        "--group",
+        id,
+        "--reason",
+        "withdrawn",
+        "--yes",
+    ]);
     assert_eq!(gone["records"], 1, "{gone}");
     assert_eq!(scene.json(&["quarantine", "groups"]).as_array().unwrap().len(), 0);
     scene.host.stop().await.unwrap();
@@ -223,11 +259,24 @@ async fn a_replay_survives_kills_and_doubles_nothing(on_postgres: bool) {
     let dry = scene.json(&[&range[..], &["--dry-run"]].concat());
     assert_eq!(dry["records"], delivered, "{dry}");
     assert_eq!(dry["compared"]["equal"], delivered, "{dry}");
-    assert_eq!(scene.systems.account().erp.received.len(), before.erp.received.len());
+    assert_eq!(
+        scene.systems.account().erp.received.len(),
+        before.erp.received.len()
+    );
 
-    let words = ["--reason", "the ERP was restored", "--rate", "100/s", "--name", "restore"];
+    let words = [
+        "--reason",
+        "the ERP was restored",
+        "--rate",
+        "100/s",
+        "--name",
+        "restore",
+    ];
     let started = scene.json(&[&range[..], &words].concat());
-    assert_eq!((&started["total"], &started["state"]), (&delivered.into(), &"running".into()));
+    assert_eq!(
+        (&started["total"], &started["state"]),
+        (&delivered.into(), &"running".into())
+    );
     for queued in [30, 100, 180] {
         // Not before it is at work, so that the kill hits it there.
         for _ in 0..600 {
@@ -258,19 +307,46 @@ async fn a_replay_survives_kills_and_doubles_nothing(on_postgres: bool) {
     assert_eq!(truth.erp.bookings, before.erp.bookings);
     assert_eq!(truth.verdict().duplicated, Vec::<String>::new());
     let again = &truth.erp.received[before.erp.received.len()..];
-    assert!(again.iter().all(|item| item.status == ItemStatus::Exists), "{again:?}");
+    assert!(
+        again.iter().all(|item| item.status == ItemStatus::Exists),
+        "{again:?}"
+    );
+    // What was cut off by a kill may have come twice, or was looked up and found just as it was to be sent.
+    let in_flight = 3 * 100;
     let mut references: Vec<_> = again.iter().map(|item| item.reference.as_str()).collect();
     references.sort_unstable();
     references.dedup();
-    assert_eq!(references.len() as u64, delivered, "no order was skipped");
-    // Only what was cut off by a kill may have come twice.
-    assert!(again.len() as u64 <= delivered + 3 * 100, "{}", again.len());
+    assert!(
+        references.len() as u64 + in_flight >= delivered,
+        "{}",
+        references.len()
+    );
+    assert!(again.len() as u64 <= delivered + in_flight, "{}", again.len());
 
-    let record = scene.json(&["records", "list", "--flow", "orders-to-erp", "--state", "delivered", "--limit", "1"]);
-    let record = record["records"][0]["id"].as_str().unwrap().to_owned();
-    let story = scene.json(&["records", "show", &record]);
-    assert_eq!(story["replays"][0]["replay"], "restore", "{story}");
-    assert_eq!(story["replays"][0]["actor"], "operator", "{story}");
+    // And the host's: the replay had each order sent once more, and knows how that ended.
+    let all = scene.json(&[
+        "records",
+        "list",
+        "--flow",
+        "orders-to-erp",
+        "--state",
+        "delivered",
+        "--all",
+    ]);
+    for record in all["records"].as_array().unwrap() {
+        let story: Value = scene
+            .host
+            .get(&format!("/api/v1/records/{}", record["id"].as_str().unwrap()))
+            .await
+            .unwrap();
+        assert_eq!(story["replays"].as_array().unwrap().len(), 1, "{story}");
+        assert_eq!(story["replays"][0]["replay"], "restore", "{story}");
+        assert_eq!(story["replays"][0]["actor"], "operator", "{story}");
+        let last = story["attempts"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["replay"], "restore", "{story}");
+        let outcome = last["outcome"].as_str().unwrap();
+        assert!(["delivered", "duplicate"].contains(&outcome), "{story}");
+    }
     let storage = scene.json(&["storage"]);
     assert!(storage["database"]["bytes"].as_u64().unwrap() > 0, "{storage}");
     let refused = scene.refused(&["replay", "resume", "restore"]);

@@ -33,14 +33,22 @@ pub(super) async fn edit(target: &Target, output: Output, words: Edit) -> Result
             before.state.as_str()
         );
         return Err(failed("conflict", detail)
-            .with_hint(format!("`stecker records show {}` shows where it stands", words.id))
+            .with_hint(format!(
+                "`stecker records show {}` shows where it stands",
+                words.id
+            ))
             .into());
     }
     let payload = match &words.payload {
         Some(path) if path.as_os_str() == "-" => read(io::stdin(), "standard input")?,
         Some(path) => {
             let opened = fs::File::open(path).map_err(|error| {
-                file("read", path, error, "give the payload with --payload, or `-` for standard input")
+                file(
+                    "read",
+                    path,
+                    error,
+                    "give the payload with --payload, or `-` for standard input",
+                )
             })?;
             read(opened, &path.display().to_string())?
         }
@@ -127,7 +135,11 @@ fn in_editor(id: &RecordId, before: &PayloadText) -> Result<String> {
     if !done {
         let why = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         remove(&path);
-        return Err(failed("editor", format!("the editor `{editor}` failed ({why}); nothing was changed")).into());
+        return Err(failed(
+            "editor",
+            format!("the editor `{editor}` failed ({why}); nothing was changed"),
+        )
+        .into());
     }
     let text = fs::read_to_string(&path)
         .map_err(|error| file("read", &path, error, "give the new payload with --payload FILE"))?;
@@ -140,12 +152,15 @@ fn in_editor(id: &RecordId, before: &PayloadText) -> Result<String> {
             remove(&path);
             Ok(text)
         }
-        Err(error) => Err(failed("input", format!("what was edited is not JSON: {error}; nothing was changed"))
-            .with_hint(format!(
-                "it is kept in {0}: correct it and give it with --payload {0}",
-                path.display()
-            ))
-            .into()),
+        Err(error) => Err(failed(
+            "input",
+            format!("what was edited is not JSON: {error}; nothing was changed"),
+        )
+        .with_hint(format!(
+            "it is kept in {0}: correct it and give it with --payload {0}",
+            path.display()
+        ))
+        .into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One file per group of commands: take the words, call the operation, show what it says.
 
-mod connection;
 mod confirm;
+mod connection;
 mod denials;
 mod doctor;
 mod edit;

@@ -191,7 +191,9 @@ fn show_groups(page: &mut Page, groups: &[CauseGroup]) {
             .collect();
         page.line(dim(&format!("{}: {}", group.id, keys.join(", "))));
     }
-    page.line("`stecker quarantine retry --group GROUP` or `discard --group GROUP` decides on those in quarantine");
+    page.line(
+        "`stecker quarantine retry --group GROUP` or `discard --group GROUP` decides on those in quarantine",
+    );
 }
 
 fn sample(record: &RecordSummary) -> Vec<String> {
@@ -203,7 +205,10 @@ fn sample(record: &RecordSummary) -> Vec<String> {
 }
 
 fn show_preview(page: &mut Page, preview: &SelectionPreview) {
-    page.line(format!("{} record(s) in quarantine are selected", preview.records));
+    page.line(format!(
+        "{} record(s) in quarantine are selected",
+        preview.records
+    ));
     if !preview.samples.is_empty() {
         let rows: Vec<_> = preview.samples.iter().map(sample).collect();
         page.table(&["RECORD", "KEY", "REASON"], &rows);

@@ -136,7 +136,11 @@ fn show(out: &mut Page, detail: &RecordDetail) {
                     |end| format!("{} ms", end - attempt.started_at),
                 ),
                 attempt.outcome.clone().unwrap_or_default(),
-                attempt.replay.as_ref().map(ToString::to_string).unwrap_or_default(),
+                attempt
+                    .replay
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
                 attempt.reason.as_ref().map_or_else(String::new, cause),
             ]
         });
@@ -148,21 +152,19 @@ fn show(out: &mut Page, detail: &RecordDetail) {
     for mark in &detail.replays {
         out.line("");
         out.field("replay", mark.replay.as_str());
-        out.field(
-            "  started by",
-            format!("{}, because {}", mark.actor, mark.reason),
-        );
+        out.field("  started by", format!("{}, because {}", mark.actor, mark.reason));
         out.field("  queued it", time(mark.at));
     }
     for edit in &detail.edits {
         out.line("");
-        out.field("edit", format!("{} by {} at {}", edit.edit, edit.actor, time(edit.at)));
+        out.field(
+            "edit",
+            format!("{} by {} at {}", edit.edit, edit.actor, time(edit.at)),
+        );
         out.field("  because", &edit.reason);
         out.field(
             "  replaced",
-            edit.replaced
-                .as_deref()
-                .unwrap_or("(not kept any more)"),
+            edit.replaced.as_deref().unwrap_or("(not kept any more)"),
         );
     }
     out.line("");

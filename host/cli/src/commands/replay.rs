@@ -173,7 +173,10 @@ fn show_dry_run(page: &mut Page, found: &DryRun) {
     if let Some(compared) = &found.compared {
         page.line("");
         page.line(bold("at the destination"));
-        page.field("  absent", format!("{} (or only in an earlier state)", compared.absent));
+        page.field(
+            "  absent",
+            format!("{} (or only in an earlier state)", compared.absent),
+        );
         page.field("  equal", compared.equal.to_string());
         page.field("  different", compared.different.to_string());
         page.field("  undecided", compared.undecided.to_string());
@@ -183,7 +186,10 @@ fn show_dry_run(page: &mut Page, found: &DryRun) {
             show_compared(page, record);
         }
         if found.samples.len() > SHOWN {
-            page.line(dim(&format!("{} more; --json has them", found.samples.len() - SHOWN)));
+            page.line(dim(&format!(
+                "{} more; --json has them",
+                found.samples.len() - SHOWN
+            )));
         }
     }
     if !found.complete {
@@ -199,7 +205,11 @@ fn show_compared(page: &mut Page, record: &ComparedRecord) {
         ReplayFinding::Undecided => "undecided".to_owned(),
         ReplayFinding::Unsendable => warn("not sendable"),
     };
-    page.line(format!("{} {} {finding}", bold(&record.id.to_string()), record.key));
+    page.line(format!(
+        "{} {} {finding}",
+        bold(&record.id.to_string()),
+        record.key
+    ));
     if let Some(reason) = &record.reason {
         page.line(format!("  {}", cause(reason)));
     }
@@ -281,6 +291,8 @@ fn show(page: &mut Page, info: &ReplayInfo) {
         page.field(&format!("  {}", state.as_str()), count.to_string());
     }
     if info.selection.all_versions {
-        page.line(warn("older states are sent too: they overwrite newer ones until those are sent again"));
+        page.line(warn(
+            "older states are sent too: they overwrite newer ones until those are sent again",
+        ));
     }
 }

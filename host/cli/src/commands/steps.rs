@@ -30,7 +30,11 @@ pub(super) fn show(out: &mut Page, steps: &RecordSteps) {
         out.line(format!("{} {}", bold("nothing would be sent:"), cause(reason)));
     }
     for sent in &steps.would_send {
-        let then = if sent.written { dim(" (written already)") } else { String::new() };
+        let then = if sent.written {
+            dim(" (written already)")
+        } else {
+            String::new()
+        };
         out.line(bold("would be sent") + &then);
         out.field("  to", format!("{}/{}", sent.connection, sent.stream));
         out.field("  key", &sent.key);

@@ -69,7 +69,10 @@ fn bytes(bytes: u64) -> String {
 fn show(page: &mut Page, report: &StorageReport) {
     let database = &report.database;
     page.field("database", format!("{} {}", database.kind, bytes(database.bytes)));
-    page.field("  of it free", database.free_bytes.map_or_else(String::new, bytes));
+    page.field(
+        "  of it free",
+        database.free_bytes.map_or_else(String::new, bytes),
+    );
     for tenant in &report.tenants {
         page.line("");
         page.line(bold(&format!("tenant {}", tenant.tenant)));

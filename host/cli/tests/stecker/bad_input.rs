@@ -230,9 +230,20 @@ fn things_that_are_not_there() {
         (&["records", "list", "--flow", "orders"], "stecker flow list"),
         (&["quarantine", "list", "--flow", "orders"], "stecker flow list"),
         (&["quarantine", "groups", "--flow", "orders"], "stecker flow list"),
-        (&["records", "show", "orders/1", "--steps"], "stecker records list"),
         (
-            &["quarantine", "edit", "orders/1", "--reason", "x", "--payload", "-"],
+            &["records", "show", "orders/1", "--steps"],
+            "stecker records list",
+        ),
+        (
+            &[
+                "quarantine",
+                "edit",
+                "orders/1",
+                "--reason",
+                "x",
+                "--payload",
+                "-",
+            ],
             "stecker records list",
         ),
         (&["replay", "list", "--flow", "orders"], "stecker flow list"),

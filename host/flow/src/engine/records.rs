@@ -52,7 +52,12 @@ impl Engine {
 
     /// Where a payload does not fit the schema that the source gives for the flow's stream, or why that is not known. Never fails: these
     /// are warnings.
-    pub async fn payload_warnings(&self, tenant: &Name, flow: &Name, payload: &serde_json::Value) -> Vec<String> {
+    pub async fn payload_warnings(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+        payload: &serde_json::Value,
+    ) -> Vec<String> {
         let asked = async {
             let row = self.flow_row(tenant, flow).await?;
             let streams = self.discover(tenant, &row.spec.source.connection).await?;

@@ -45,6 +45,7 @@ pub(super) async fn preview(
 
 pub(super) async fn retry(service: &Service, selection: &QuarantineSelection) -> Result<Affected, Problem> {
     selected(selection)?;
+    named(service, selection).await?;
     let store = &service.store;
     let mut pieces = Pieces::of(selection);
     while let Some(piece) = pieces.next() {
@@ -61,17 +62,12 @@ pub(super) async fn retry(service: &Service, selection: &QuarantineSelection) ->
 pub(super) async fn discard(service: &Service, discard: &Discard) -> Result<Affected, Problem> {
     selected(&discard.selection)?;
     reason(&discard.reason)?;
+    named(service, &discard.selection).await?;
     let store = &service.store;
     let mut pieces = Pieces::of(&discard.selection);
     while let Some(piece) = pieces.next() {
         let affected = store
-            .discard_quarantined(
-                &service.tenant,
-                piece,
-                &discard.reason,
-                &service.actor,
-                now_ms(),
-            )
+            .discard_quarantined(&service.tenant, piece, &discard.reason, &service.actor, now_ms())
             .await
             .map_err(failed)?;
         pieces.met(affected);
@@ -79,6 +75,14 @@ pub(super) async fn discard(service: &Service, discard: &Discard) -> Result<Affe
         service.engine.wake();
     }
     Ok(pieces.sum)
+}
+
+/// A group can only be selected by name. A selection with a moment was looked at before, which gave names to everything.
+async fn named(service: &Service, selection: &QuarantineSelection) -> Result<(), Problem> {
+    if selection.group.is_none() || selection.until.is_some() {
+        return Ok(());
+    }
+    service.store.name_causes(&service.tenant).await.map_err(failed)
 }
 
 /// A decision in pieces, frozen at its moment: what goes into quarantine after it is met by none of them, so they come to an end.
@@ -123,9 +127,11 @@ fn selected(selection: &QuarantineSelection) -> Result<(), Problem> {
         || selection.flow.is_some()
         || selection.group.is_some()
         || selection.code.is_some()
-        || selection.key.is_some();
+        || selection.key.is_some()
+        || selection.since.is_some()
+        || selection.until.is_some();
     if !anything {
-        let what = "selects nothing: give record ids, or a flow, a group, a code or a key";
+        let what = "selects nothing: give record ids, or a flow, a group, a code, a key or a time";
         return Err(problem::invalid_field("selection", what));
     }
     if selection.ids.len() > SELECTION {

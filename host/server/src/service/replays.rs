@@ -13,11 +13,7 @@ pub(super) async fn list(service: &Service, flow: Option<&Name>) -> Result<Vec<R
     if let Some(flow) = flow {
         service.has_flow(flow).await?;
     }
-    service
-        .store
-        .replays(&service.tenant, flow)
-        .await
-        .map_err(failed)
+    service.store.replays(&service.tenant, flow).await.map_err(failed)
 }
 
 pub(super) async fn show(service: &Service, name: &Name) -> Result<ReplayInfo, Problem> {

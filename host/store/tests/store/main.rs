@@ -16,6 +16,7 @@ mod opening;
 mod quarantine;
 mod random;
 mod reading;
+mod recovery;
 mod replays;
 mod retention;
 mod tenants;

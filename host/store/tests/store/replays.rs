@@ -57,12 +57,21 @@ impl World {
             rate: 100,
         };
         self.store.create_replay(tenant, new, START + 100).await.unwrap();
-        while self.store.collect_replay(tenant, &job, START + 100).await.unwrap() {}
+        while self
+            .store
+            .collect_replay(tenant, &job, START + 100)
+            .await
+            .unwrap()
+        {}
         self.job(job.as_str()).await
     }
 
     async fn job(&self, job: &str) -> ReplayInfo {
-        self.store.replay(&self.tenant, &name(job)).await.unwrap().unwrap()
+        self.store
+            .replay(&self.tenant, &name(job))
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     async fn feed(&self, lease: &Lease, job: &str, limit: u32) -> Fed {
@@ -87,12 +96,18 @@ async fn a_range_is_sent_again_with_the_same_keys(world: World) {
         ..selection()
     };
     let job = world.replay("again", &range).await;
-    assert_eq!((job.total, job.left, job.collecting, job.state), (2, 2, false, ReplayState::Running));
+    assert_eq!(
+        (job.total, job.left, job.collecting, job.state),
+        (2, 2, false, ReplayState::Running)
+    );
     assert_eq!(world.due_seqs(START + 200).await, Vec::<i64>::new());
     let fed = world.feed(&lease, "again", 10).await;
     assert_eq!((fed.queued, fed.skipped, fed.done), (2, 0, true));
     let due = world.due(START + 200).await;
-    let queued: Vec<_> = due.iter().map(|due| (due.seq, due.idempotency_key.clone())).collect();
+    let queued: Vec<_> = due
+        .iter()
+        .map(|due| (due.seq, due.idempotency_key.clone()))
+        .collect();
     assert_eq!(queued, before);
     assert_eq!(due[0].state, RecordState::Queued);
     assert_eq!((due[0].attempts, due[0].attempts_since_reset), (1, 0));
@@ -110,8 +125,18 @@ async fn a_range_is_sent_again_with_the_same_keys(world: World) {
     assert_eq!(world.count(RecordState::Delivered).await, 4);
     assert_eq!(world.job("again").await.not_done, BTreeMap::new());
     // The numbers: nothing needed a second attempt, and that they were there is no finding.
-    assert_eq!(world.store.retried(&world.tenant, &name("first")).await.unwrap(), retried);
-    assert_eq!(world.store.found_there(&world.tenant, &name("first")).await.unwrap(), 0);
+    assert_eq!(
+        world.store.retried(&world.tenant, &name("first")).await.unwrap(),
+        retried
+    );
+    assert_eq!(
+        world
+            .store
+            .found_there(&world.tenant, &name("first"))
+            .await
+            .unwrap(),
+        0
+    );
     let (deliveries, removed) = world
         .store
         .deliveries_and_removed(&world.tenant, &name("first"))
@@ -121,13 +146,23 @@ async fn a_range_is_sent_again_with_the_same_keys(world: World) {
     // The story says who sent it.
     let detail = world.detail(2).await;
     assert_eq!(detail.summary.external_id.as_deref(), Some("erp-1"));
-    let marks: Vec<_> = detail.attempts.iter().map(|attempt| attempt.replay.clone()).collect();
+    let marks: Vec<_> = detail
+        .attempts
+        .iter()
+        .map(|attempt| attempt.replay.clone())
+        .collect();
     assert_eq!(marks, [None, Some(name("again"))]);
-    assert_eq!((detail.replays[0].actor.as_str(), detail.replays[0].at), ("ada", START + 200));
+    assert_eq!(
+        (detail.replays[0].actor.as_str(), detail.replays[0].at),
+        ("ada", START + 200)
+    );
     assert_eq!(world.detail(1).await.replays, []);
     let log = world.store.audit_log(&world.tenant, 100).await.unwrap();
     let entry = log.iter().find(|entry| entry.action == "replay.start").unwrap();
-    assert_eq!((entry.actor.as_str(), entry.subject.as_str()), ("ada", "replay/again"));
+    assert_eq!(
+        (entry.actor.as_str(), entry.subject.as_str()),
+        ("ada", "replay/again")
+    );
 }
 
 async fn what_is_accepted_later_is_not_in_the_set(world: World) {
@@ -140,17 +175,41 @@ async fn what_is_accepted_later_is_not_in_the_set(world: World) {
         actor: "ada",
         rate: 1,
     };
-    world.store.create_replay(&world.tenant, new.clone(), START).await.unwrap();
+    world
+        .store
+        .create_replay(&world.tenant, new.clone(), START)
+        .await
+        .unwrap();
     // Accepted and delivered between the start of the job and the collecting of its set.
     world.commit(&lease, vec![record("k3", "1")], "c2").await.unwrap();
     world.deliver(&lease, 3, delivered()).await;
-    assert_eq!(world.feed(&lease, "again", 10).await, Fed::default(), "the set is not complete");
-    assert!(!world.store.collect_replay(&world.tenant, &job, START).await.unwrap());
-    assert!(!world.store.collect_replay(&world.tenant, &job, START).await.unwrap());
+    assert_eq!(
+        world.feed(&lease, "again", 10).await,
+        Fed::default(),
+        "the set is not complete"
+    );
+    assert!(
+        !world
+            .store
+            .collect_replay(&world.tenant, &job, START)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .store
+            .collect_replay(&world.tenant, &job, START)
+            .await
+            .unwrap()
+    );
     assert_eq!(world.job("again").await.total, 2);
     // And what changes afterwards does not leave it.
     assert_eq!(world.feed(&lease, "again", 10).await.queued, 2);
-    let twice = world.store.create_replay(&world.tenant, new, START).await.unwrap_err();
+    let twice = world
+        .store
+        .create_replay(&world.tenant, new, START)
+        .await
+        .unwrap_err();
     assert!(twice.to_string().contains("already"), "{twice}");
 }
 
@@ -169,7 +228,9 @@ async fn a_newer_state_is_never_overwritten_without_saying_so(world: World) {
         world.deliver(&lease, seq, delivered()).await;
     }
     // The newer b is left out on purpose, so the destination has the older one; the newer c is on its way.
-    let dropped = SettledState::Dropped { reason: reason("dropped") };
+    let dropped = SettledState::Dropped {
+        reason: reason("dropped"),
+    };
     world.deliver(&lease, 4, dropped).await;
     let job = world.replay("newest", &selection()).await;
     assert_eq!(job.total, 4);
@@ -190,7 +251,12 @@ async fn a_newer_state_is_never_overwritten_without_saying_so(world: World) {
 
 async fn all_versions_wait_for_what_is_on_its_way(world: World) {
     let lease = world.lease("node-1").await;
-    let page = vec![record("b", "1"), record("a", "1"), record("a", "2"), record("a", "3")];
+    let page = vec![
+        record("b", "1"),
+        record("a", "1"),
+        record("a", "2"),
+        record("a", "3"),
+    ];
     world.commit(&lease, page, "c").await.unwrap();
     for seq in [1, 2, 3] {
         world.deliver(&lease, seq, delivered()).await;
@@ -298,14 +364,20 @@ async fn people_pause_resume_and_abort(world: World) {
     assert_eq!(world.feed(&lease, "again", 1).await.queued, 1);
     switch(ReplayEvent::Pause).await.unwrap();
     assert_eq!(world.feed(&lease, "again", 1).await, Fed::default());
-    assert_eq!(world.store.running_replay(tenant, &name("first")).await.unwrap(), None);
+    assert_eq!(
+        world.store.running_replay(tenant, &name("first")).await.unwrap(),
+        None
+    );
     switch(ReplayEvent::Resume).await.unwrap();
     switch(ReplayEvent::Resume).await.unwrap();
     assert_eq!(world.feed(&lease, "again", 1).await.queued, 1);
     switch(ReplayEvent::Abort).await.unwrap();
     assert_eq!(world.feed(&lease, "again", 1).await, Fed::default());
     let ended = world.job("again").await;
-    assert_eq!((ended.state, ended.left, ended.ended_at), (ReplayState::Aborted, 1, Some(START + 300)));
+    assert_eq!(
+        (ended.state, ended.left, ended.ended_at),
+        (ReplayState::Aborted, 1, Some(START + 300))
+    );
     let refused = switch(ReplayEvent::Resume).await.unwrap_err();
     assert!(refused.to_string().contains("aborted"), "{refused}");
     // What was queued before goes its way.
@@ -325,7 +397,10 @@ async fn people_pause_resume_and_abort(world: World) {
         ("replay.running", "bob"),
         ("replay.aborted", "bob"),
     ];
-    assert_eq!(actions, expected.map(|(action, actor)| (action.to_owned(), actor.to_owned())));
+    assert_eq!(
+        actions,
+        expected.map(|(action, actor)| (action.to_owned(), actor.to_owned()))
+    );
     let nobody = world
         .store
         .switch_replay(tenant, &name("nobody"), ReplayEvent::Pause, "bob", START)
@@ -335,8 +410,13 @@ async fn people_pause_resume_and_abort(world: World) {
 
 async fn every_selection_meets_what_it_says(world: World) {
     let lease = delivered_records(&world, 3).await;
-    world.commit(&lease, vec![record("k1", "2"), record("k4", "1")], "c2").await.unwrap();
-    let dropped = SettledState::Dropped { reason: reason("dropped") };
+    world
+        .commit(&lease, vec![record("k1", "2"), record("k4", "1")], "c2")
+        .await
+        .unwrap();
+    let dropped = SettledState::Dropped {
+        reason: reason("dropped"),
+    };
     world.deliver(&lease, 4, delivered()).await;
     world.deliver(&lease, 5, dropped).await;
     let only = |states: &[RecordState]| ReplaySelection {
@@ -357,7 +437,10 @@ async fn every_selection_meets_what_it_says(world: World) {
     for (selection, expected) in [
         (selection(), vec![1, 2, 3, 4]),
         (only(&[RecordState::Dropped]), vec![5]),
-        (only(&[RecordState::Delivered, RecordState::Dropped]), vec![1, 2, 3, 4, 5]),
+        (
+            only(&[RecordState::Delivered, RecordState::Dropped]),
+            vec![1, 2, 3, 4, 5],
+        ),
         (only(&[RecordState::Discarded]), vec![]),
         (by_key, vec![1, 4]),
         (by_time(Some(START), None), vec![1, 2, 3, 4]),
@@ -408,6 +491,10 @@ async fn a_failed_attempt_of_a_replay_is_retried_with_a_fresh_budget(world: Worl
         .unwrap();
     world.settle(&lease, 1, delivered()).await.unwrap();
     let detail = world.detail(1).await;
-    let marks: Vec<_> = detail.attempts.iter().map(|attempt| attempt.replay.is_some()).collect();
+    let marks: Vec<_> = detail
+        .attempts
+        .iter()
+        .map(|attempt| attempt.replay.is_some())
+        .collect();
     assert_eq!(marks, [false, true, true]);
 }

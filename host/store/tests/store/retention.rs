@@ -23,7 +23,9 @@ async fn some(world: &World) -> Lease {
     for seq in [1, 2, 3] {
         world.deliver(&lease, seq, delivered()).await;
     }
-    let to = SettledState::Quarantined { reason: reason("data") };
+    let to = SettledState::Quarantined {
+        reason: reason("data"),
+    };
     world.deliver(&lease, 4, to).await;
     lease
 }
@@ -62,7 +64,10 @@ async fn old_payloads_become_digests(world: World) {
     assert_eq!(world.detail(4).await.payload["key"], "k4");
     assert_eq!(world.detail(5).await.payload["key"], "k5");
     let storage = world.store.tenant_storage(&world.tenant).await.unwrap();
-    assert_eq!((storage.flows[0].payloads, storage.flows[0].payloads_removed), (2, 3));
+    assert_eq!(
+        (storage.flows[0].payloads, storage.flows[0].payloads_removed),
+        (2, 3)
+    );
     let lost = world.take_over("node-2", LATER).await;
     let late = world
         .store
@@ -95,9 +100,22 @@ async fn old_records_go_with_their_attempts(world: World) {
         assert_eq!(world.store.record(&world.tenant, &id).await.unwrap(), None);
     }
     assert_eq!(world.count(RecordState::Delivered).await, 0);
-    let flow = world.store.tenant_storage(&world.tenant).await.unwrap().flows.remove(0);
+    let flow = world
+        .store
+        .tenant_storage(&world.tenant)
+        .await
+        .unwrap()
+        .flows
+        .remove(0);
     assert_eq!(
-        (flow.records, flow.waiting, flow.attempts, flow.payloads, flow.payloads_removed, flow.records_removed),
+        (
+            flow.records,
+            flow.waiting,
+            flow.attempts,
+            flow.payloads,
+            flow.payloads_removed,
+            flow.records_removed
+        ),
         (2, 2, 1, 2, 0, 3)
     );
     let (deliveries, removed) = world
@@ -118,7 +136,11 @@ async fn open_and_quarantined_records_never_go(world: World) {
         after_edits: None,
     };
     let id = world.detail(4).await.summary.id;
-    world.store.edit_payload(&world.tenant, &id, edit, START).await.unwrap();
+    world
+        .store
+        .edit_payload(&world.tenant, &id, edit, START)
+        .await
+        .unwrap();
     for _ in 0..2 {
         world
             .store
@@ -152,9 +174,18 @@ async fn open_and_quarantined_records_never_go(world: World) {
     let detail = world.detail(4).await;
     assert_eq!(detail.edits[0].replaced, None);
     assert_eq!(detail.edits[0].reason, "why");
-    let flow = world.store.tenant_storage(&world.tenant).await.unwrap().flows.remove(0);
+    let flow = world
+        .store
+        .tenant_storage(&world.tenant)
+        .await
+        .unwrap()
+        .flows
+        .remove(0);
     assert_eq!(flow.payloads, 1);
-    assert_eq!(flow.payload_bytes, world.detail(5).await.payload.to_string().len() as u64);
+    assert_eq!(
+        flow.payload_bytes,
+        world.detail(5).await.payload.to_string().len() as u64
+    );
 }
 
 async fn what_was_forgotten_is_still_recognised(world: World) {
@@ -204,7 +235,13 @@ async fn storage_is_known_without_counting(world: World) {
         bytes += world.detail(seq).await.payload.to_string().len() as u64;
     }
     assert_eq!(
-        (flow.records, flow.waiting, flow.payloads, flow.payload_bytes, flow.attempts),
+        (
+            flow.records,
+            flow.waiting,
+            flow.payloads,
+            flow.payload_bytes,
+            flow.attempts
+        ),
         (5, 2, 5, bytes, 4)
     );
     let kinds: Vec<_> = storage.other.iter().map(|kind| kind.kind.as_str()).collect();
@@ -243,6 +280,9 @@ async fn space_is_given_back(world: World) {
     let after = world.store.database_size().await.unwrap();
     assert!(after.bytes < before.bytes, "{before:?} {after:?}");
     // It works on as before.
-    world.commit(&lease, vec![record("new", "1")], "c2").await.unwrap();
+    world
+        .commit(&lease, vec![record("new", "1")], "c2")
+        .await
+        .unwrap();
     assert_eq!(world.due_seqs(START).await, [201]);
 }

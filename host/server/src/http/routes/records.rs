@@ -49,10 +49,7 @@ async fn show(Ops(ops): Ops, InPath((flow, seq)): InPath<(Name, i64)>) -> ApiRes
 /// Lists quarantined records by flow and code.
 #[utoipa::path(get, path = "/quarantine", tag = "records", operation_id = "quarantine", params(OfFlow),
     responses((status = 200, description = "The causes, each with an example.", body = Vec<QuarantineGroup>), ApiProblem))]
-async fn quarantine(
-    Ops(ops): Ops,
-    InQuery(filter): InQuery<OfFlow>,
-) -> ApiResult<Vec<QuarantineGroup>> {
+async fn quarantine(Ops(ops): Ops, InQuery(filter): InQuery<OfFlow>) -> ApiResult<Vec<QuarantineGroup>> {
     Ok(Json(ops.quarantine(filter.flow.as_ref()).await?))
 }
 

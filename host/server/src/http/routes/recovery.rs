@@ -3,9 +3,7 @@
 use axum::{Json, extract::DefaultBodyLimit};
 use stecker_model::{
     Name, RecordId,
-    api::{
-        CauseGroup, EditPayload, Edited, PayloadText, QuarantineSelection, RecordSteps, SelectionPreview,
-    },
+    api::{CauseGroup, EditPayload, Edited, PayloadText, QuarantineSelection, RecordSteps, SelectionPreview},
 };
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -52,10 +50,7 @@ async fn groups(Ops(ops): Ops, InQuery(filter): InQuery<OfFlow>) -> ApiResult<Ve
 /// Says which quarantined records a decision would meet, and freezes the selection: see `as-of`.
 #[utoipa::path(post, path = "/quarantine/preview", tag = "records", operation_id = "preview-quarantined", request_body = QuarantineSelection,
     responses((status = 200, description = "How many, and some of them.", body = SelectionPreview), ApiProblem))]
-async fn preview(
-    Ops(ops): Ops,
-    Body(selection): Body<QuarantineSelection>,
-) -> ApiResult<SelectionPreview> {
+async fn preview(Ops(ops): Ops, Body(selection): Body<QuarantineSelection>) -> ApiResult<SelectionPreview> {
     Ok(Json(ops.quarantine_preview(&selection).await?))
 }
 

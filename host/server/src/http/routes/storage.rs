@@ -15,7 +15,9 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(report)).routes(routes!(vacuum))
+    OpenApiRouter::new()
+        .routes(routes!(report))
+        .routes(routes!(vacuum))
 }
 
 /// Shows how much room the database takes, by tenant, flow and kind.
