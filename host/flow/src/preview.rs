@@ -186,6 +186,8 @@ fn judge(flow: &Name, due: &DueRecord, prepared: &Prepared, own: Vec<OfOutput>) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
     use stecker_model::{Operation, RecordState};
 
     use super::*;
@@ -256,5 +258,38 @@ mod tests {
             (place.there.as_deref(), place.sent.as_deref()),
             (Some("6"), Some("5"))
         );
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z~/ä]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map("[a-z~/]{0,4}", inner, 0..6)
+                    .prop_map(|map| Value::from(map.into_iter().collect::<serde_json::Map<_, _>>())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Nothing differs from itself, and every place that is told leads to what is there and what would be sent.
+        #[test]
+        fn differences_lead_somewhere(there in any_json(), sent in any_json()) {
+            prop_assert_eq!(difference(&sent, &sent).count, 0);
+            let found = difference(&there, &sent);
+            prop_assert!(found.places.len() <= found.count && found.places.len() <= 20);
+            for place in found.places {
+                let cut = |text: &str| text.chars().count() <= 121;
+                prop_assert_eq!(place.there.is_some(), there.pointer(&place.path).is_some());
+                prop_assert_eq!(place.sent.is_some(), sent.pointer(&place.path).is_some());
+                prop_assert!(place.there.as_deref().is_none_or(cut) && place.sent.as_deref().is_none_or(cut));
+            }
+        }
     }
 }

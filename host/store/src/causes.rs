@@ -186,6 +186,8 @@ fn reason_of(row: &AnyRow) -> Result<Reason, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn named(flow: &str, code: &str, path: Option<&str>, message: &str) -> String {
@@ -235,6 +237,19 @@ mod tests {
             ),
         ] {
             assert_ne!(one, other);
+        }
+    }
+
+    proptest! {
+        /// Whatever a stranger's system says, it has a pattern: bounded, and without a number that would make a cause of every message.
+        #[test]
+        fn every_message_has_a_pattern(message in "\\PC*|[`\"'a-z0-9;: #-]{0,400}|given up after .*; the last: .*") {
+            let pattern = message_pattern(&message);
+            prop_assert!(pattern.chars().count() <= 300);
+            prop_assert!(!pattern.bytes().any(|byte| byte.is_ascii_digit()), "{pattern}");
+            let path = path_pattern(&message);
+            prop_assert!(path.chars().count() <= 300);
+            prop_assert_eq!(path_pattern(&path), path);
         }
     }
 }

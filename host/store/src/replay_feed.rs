@@ -4,9 +4,8 @@
 //! The transaction holds the row of the flow's reader. Whoever accepts a newer state of a thing holds it too, so a state that looks like
 //! the newest one here stays so until it is in the queue, where order is kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::any::AnyRow;
 use stecker_model::{
     Name, RecordState,
     api::{ReplayEvent, ReplayState},
@@ -38,55 +37,34 @@ pub struct Fed {
 /// A record of the set as the ledger has it.
 struct Found {
     lane: [u8; 32],
-    head: [u8; 32],
-    version: String,
     state: RecordState,
     attempts: i64,
     payload: bool,
-    /// A later record of the same thing is in the ledger,
-    later: bool,
-    /// and one of them is or may come to the destination.
+    /// A newer state of the same thing was accepted.
     newer: bool,
 }
 
-/// Looks at records of the set and keeps them from everybody else. `records_by_key` serves the questions for later ones.
-const LOOK: &str = "SELECT r.seq, r.stream, r.key, r.source_version, r.state, r.attempts, \
-    CAST(CASE WHEN EXISTS (SELECT 1 FROM payloads AS p WHERE p.tenant = r.tenant AND p.flow = r.flow AND p.seq = r.seq) \
-      THEN 1 ELSE 0 END AS BIGINT) AS payload, \
-    CAST(CASE WHEN EXISTS (SELECT 1 FROM records AS n WHERE n.tenant = r.tenant AND n.key = r.key AND n.flow = r.flow \
-      AND n.seq > r.seq AND n.stream = r.stream) THEN 1 ELSE 0 END AS BIGINT) AS later, \
-    CAST(CASE WHEN EXISTS (SELECT 1 FROM records AS n WHERE n.tenant = r.tenant AND n.key = r.key AND n.flow = r.flow \
-      AND n.seq > r.seq AND n.stream = r.stream AND n.state NOT IN ('dropped', 'discarded')) \
-      THEN 1 ELSE 0 END AS BIGINT) AS newer \
-    FROM v JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq ORDER BY r.seq";
-
 impl Found {
-    fn of(row: &AnyRow, tenant: &Name, flow: &Name, connection: &str) -> Result<Self, StoreError> {
-        let (stream, key) = (row.text("stream")?, row.text("key")?);
-        Ok(Self {
-            lane: lane(tenant, flow, &stream, &key),
-            head: fingerprint(&[connection, &stream, &key]),
-            version: row.text("source_version")?,
-            state: parse_state(&row.text("state")?)?,
-            attempts: row.int("attempts")?,
-            payload: row.int("payload")? != 0,
-            later: row.int("later")? != 0,
-            newer: row.int("newer")? != 0,
-        })
-    }
-
-    /// The newest state that was ever accepted outlives its record: retention may have removed that, and kept an older one.
-    fn known(&self, newest: &HashMap<[u8; 32], String>) -> Known {
-        let overtaken = newest
-            .get(&self.head)
-            .is_some_and(|newest| *newest > self.version);
+    const fn known(&self) -> Known {
         Known {
             state: Some(self.state),
             payload: self.payload,
-            newer: self.newer || (overtaken && !self.later),
+            newer: self.newer,
         }
     }
 }
+
+/// Goes on after [`Sql::with_keys`]: records of the set, by their whole keys.
+const LOOK: &str = "SELECT r.seq, r.stream, r.key, r.source_version, r.state, r.attempts, \
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM payloads AS p WHERE p.tenant = r.tenant AND p.flow = r.flow AND p.seq = r.seq) \
+      THEN 1 ELSE 0 END AS BIGINT) AS payload \
+    FROM v JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq ORDER BY r.seq";
+
+/// Which of these have a later record of the same thing. The flow is compared as something that no index holds, so that there is one
+/// that fits (`records_by_key`) for a Postgres without statistics too, which else reads all later records of the flow.
+const LATER: &str = " SELECT v.seq FROM v JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq \
+    WHERE EXISTS (SELECT 1 FROM records AS n WHERE n.tenant = r.tenant AND n.key = r.key AND n.flow || '' = r.flow \
+      AND n.seq > r.seq AND n.stream = r.stream)";
 
 const NOT_THERE: Known = Known {
     state: None,
@@ -135,17 +113,10 @@ impl Store {
             .look(&mut tx, (tenant, flow), &place.connection, &next)
             .await?;
         let held = all_versions && cut_at_held(&mut tx, &found, &mut next).await?;
-        let heads: Vec<[u8; 32]> = found
-            .values()
-            .map(|record| record.head)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        let newest = newest(&mut tx, tenant, flow, &heads).await?;
         let decided: Vec<(i64, Turn)> = next
             .iter()
             .map(|seq| {
-                let known = found.get(seq).map_or(NOT_THERE, |record| record.known(&newest));
+                let known = found.get(seq).map_or(NOT_THERE, Found::known);
                 (*seq, turn(known, all_versions))
             })
             .collect();
@@ -202,12 +173,10 @@ impl Store {
         let found = self
             .look(&mut tx, (tenant, flow), &place.connection, seqs)
             .await?;
-        let heads: Vec<[u8; 32]> = found.values().map(|record| record.head).collect();
-        let newest = newest(&mut tx, tenant, flow, &heads).await?;
         tx.rollback().await?;
         let mut skips = BTreeMap::new();
         for seq in seqs {
-            let known = found.get(seq).map_or(NOT_THERE, |record| record.known(&newest));
+            let known = found.get(seq).map_or(NOT_THERE, Found::known);
             let turn = turn(known, all_versions);
             if turn != Turn::Queue {
                 skips.insert(*seq, turn.as_str());
@@ -216,6 +185,7 @@ impl Store {
         Ok(skips)
     }
 
+    /// Records of the set as they are, kept from everybody else until the transaction ends.
     async fn look(
         &self,
         tx: &mut Tx,
@@ -224,6 +194,7 @@ impl Store {
         seqs: &[i64],
     ) -> Result<BTreeMap<i64, Found>, StoreError> {
         let mut found = BTreeMap::new();
+        let mut versions = Vec::with_capacity(seqs.len());
         for piece in pieces(seqs) {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push(LOOK).push(match self.backend() {
@@ -231,7 +202,22 @@ impl Store {
                 Backend::Postgres => " FOR UPDATE OF r",
             });
             for row in sql.query()?.fetch_all(&mut **tx).await? {
-                found.insert(row.int("seq")?, Found::of(&row, tenant, flow, connection)?);
+                let (seq, stream, key) = (row.int("seq")?, row.text("stream")?, row.text("key")?);
+                let head = fingerprint(&[connection, &stream, &key]);
+                versions.push((seq, head, row.text("source_version")?));
+                let record = Found {
+                    lane: lane(tenant, flow, &stream, &key),
+                    state: parse_state(&row.text("state")?)?,
+                    attempts: row.int("attempts")?,
+                    payload: row.int("payload")? != 0,
+                    newer: false,
+                };
+                found.insert(seq, record);
+            }
+        }
+        for seq in overtaken(tx, (tenant, flow), &versions).await? {
+            if let Some(record) = found.get_mut(&seq) {
+                record.newer = true;
             }
         }
         Ok(found)
@@ -277,6 +263,34 @@ impl Store {
         }
         tally.write(self, tx, tenant, flow).await
     }
+}
+
+/// Those of which a newer state was accepted. The newest version of each thing is known for ever (heads), also when its record is not
+/// kept any more. Only a thing that the flow's present source never told of has none: then the ledger has to say.
+async fn overtaken(
+    tx: &mut Tx,
+    (tenant, flow): (&Name, &Name),
+    versions: &[(i64, [u8; 32], String)],
+) -> Result<Vec<i64>, StoreError> {
+    let heads: BTreeSet<[u8; 32]> = versions.iter().map(|(_, head, _)| *head).collect();
+    let newest = newest(tx, tenant, flow, &heads.into_iter().collect::<Vec<_>>()).await?;
+    let mut overtaken = Vec::new();
+    let mut unknown = Vec::new();
+    for (seq, head, version) in versions {
+        match newest.get(head) {
+            Some(newest) if newest > version => overtaken.push(*seq),
+            Some(_) => {}
+            None => unknown.push(*seq),
+        }
+    }
+    for piece in pieces(&unknown) {
+        let mut sql = Sql::with_keys(tenant, flow, piece);
+        sql.push(LATER);
+        for row in sql.query()?.fetch_all(&mut **tx).await? {
+            overtaken.push(row.int("seq")?);
+        }
+    }
+    Ok(overtaken)
 }
 
 /// Where all versions are replayed: ends the piece before the first record of which a newer one is on its way, because that one may

@@ -9,7 +9,7 @@ pub(crate) struct Known {
     pub(crate) state: Option<RecordState>,
     /// Whether its payload is kept.
     pub(crate) payload: bool,
-    /// Whether a newer state of the same thing was accepted that is or may come to the destination.
+    /// Whether a newer state of the same thing was accepted.
     pub(crate) newer: bool,
 }
 

@@ -17,19 +17,11 @@ use crate::{
 
 /// Records that one transaction looks at.
 const PIECE: u32 = 2_000;
+/// Where a walk is that has not begun: its beginning is not looked for yet.
+pub(crate) const NOT_BEGUN: i64 = -1;
 
-/// A record that was passed on the walk.
-struct Passed {
-    cursor: ReplayCursor,
-    matches: bool,
-}
-
-/// The next records of a selection, whatever their state: that is judged afterwards, so that a walk past many that do not match is a
-/// bounded piece too. Which index serves it:
-///
-/// - with a key, `records_by_key` (tenant, key, flow, seq);
-/// - with numbers, the primary key (tenant, flow, seq);
-/// - with times, `records_by_time` (tenant, flow, accepted_at, seq).
+/// The next records of a selection by number, whatever their state and time: those are judged afterwards, so that a walk past many that
+/// do not match is a bounded piece too. With a key it follows `records_by_key` (tenant, key, flow, seq), else the primary key.
 fn walk(tenant: &Name, selection: &ReplaySelection, after: ReplayCursor, limit: u32) -> Sql {
     let mut sql = Sql::new("SELECT seq, accepted_at, state FROM records WHERE tenant = ");
     sql.bind(tenant.as_str())
@@ -38,50 +30,58 @@ fn walk(tenant: &Name, selection: &ReplaySelection, after: ReplayCursor, limit: 
     if let Some(key) = &selection.key {
         sql.push(" AND key = ").bind(readable(key).into_owned());
     }
-    let by_number = selection.key.is_some() || selection.from_seq.is_some() || selection.to_seq.is_some();
-    if by_number {
-        let first = selection.from_seq.unwrap_or(1).max(after.seq.saturating_add(1));
-        let last = selection.to_seq.map_or(after.up_to, |to| to.min(after.up_to));
-        sql.push(" AND seq >= ")
-            .bind(first)
-            .push(" AND seq <= ")
-            .bind(last)
-            .push(" ORDER BY seq LIMIT ");
-    } else {
-        if after.seq > 0 {
-            sql.push(" AND (accepted_at, seq) > (")
-                .bind(after.accepted_at)
-                .push(", ")
-                .bind(after.seq)
-                .push(")");
-        } else if let Some(since) = selection.since {
-            sql.push(" AND accepted_at >= ").bind(since);
-        }
-        if let Some(until) = selection.until {
-            sql.push(" AND accepted_at < ").bind(until);
-        }
-        sql.push(" ORDER BY accepted_at, seq LIMIT ");
-    }
-    sql.bind(i64::from(limit));
+    sql.push(" AND seq > ")
+        .bind(after.seq)
+        .push(" AND seq <= ")
+        .bind(after.up_to)
+        .push(" ORDER BY seq LIMIT ")
+        .bind(i64::from(limit));
     sql
 }
 
-fn passed(row: &AnyRow, selection: &ReplaySelection, up_to: i64) -> Result<Passed, StoreError> {
-    let seq = row.int("seq")?;
+/// Between which numbers a time range lies. Follows `records_by_time` through the range, once; tenant and flow stand here as they stand
+/// there, or the index would not be seen.
+fn within(tenant: &Name, selection: &ReplaySelection) -> Sql {
+    let mut sql =
+        Sql::new("SELECT MIN(seq) AS first, MAX(seq) AS last FROM records WHERE tenant || '/' || flow = ");
+    sql.bind(format!("{tenant}/{}", selection.flow))
+        .push(" AND accepted_at >= ")
+        .bind(selection.since.unwrap_or(i64::MIN))
+        .push(" AND accepted_at < ")
+        .bind(selection.until.unwrap_or(i64::MAX));
+    sql
+}
+
+/// A selection by nothing but times.
+const fn is_by_time(selection: &ReplaySelection) -> bool {
+    selection.key.is_none() && selection.from_seq.is_none() && selection.to_seq.is_none()
+}
+
+fn matches(row: &AnyRow, selection: &ReplaySelection) -> Result<bool, StoreError> {
     let accepted_at = row.int("accepted_at")?;
     let state: RecordState = parse_state(&row.text("state")?)?;
-    let matches = seq <= up_to
-        && selection.states().contains(&state)
+    Ok(selection.states().contains(&state)
         && selection.since.is_none_or(|since| accepted_at >= since)
-        && selection.until.is_none_or(|until| accepted_at < until);
-    Ok(Passed {
-        cursor: ReplayCursor {
-            seq,
-            accepted_at,
-            up_to,
-        },
-        matches,
-    })
+        && selection.until.is_none_or(|until| accepted_at < until))
+}
+
+/// The records of a piece that match, where the next piece begins, and whether there is one.
+fn taken(
+    rows: &[AnyRow],
+    selection: &ReplaySelection,
+    after: ReplayCursor,
+    limit: u32,
+) -> Result<(Vec<i64>, ReplayCursor, bool), StoreError> {
+    let mut found = Vec::new();
+    let mut last = after;
+    for row in rows {
+        last.seq = row.int("seq")?;
+        if matches(row, selection)? {
+            found.push(last.seq);
+        }
+    }
+    let more = rows.len() >= limit as usize && last.seq < last.up_to;
+    Ok((found, last, more))
 }
 
 impl Store {
@@ -106,27 +106,38 @@ impl Store {
                     .fetch_optional(self.reader())
                     .await?
                     .ok_or_else(|| StoreError::not_found("flow", &selection.flow))?;
-                ReplayCursor {
-                    up_to: row.int("next_seq")? - 1,
-                    ..ReplayCursor::default()
-                }
+                self.replay_begin(tenant, selection, row.int("next_seq")? - 1)
+                    .await?
             }
         };
         let rows = walk(tenant, selection, after, limit)
             .query()?
             .fetch_all(self.reader())
             .await?;
-        let mut seqs = Vec::new();
-        let mut last = after;
-        for row in &rows {
-            let passed = passed(row, selection, after.up_to)?;
-            last = passed.cursor;
-            if passed.matches {
-                seqs.push(passed.cursor.seq);
-            }
-        }
-        let more = rows.len() >= limit as usize;
+        let (seqs, last, more) = taken(&rows, selection, after, limit)?;
         Ok((seqs, more.then_some(last)))
+    }
+
+    /// Where the walk begins and ends, with the ledger being as long as `up_to`.
+    async fn replay_begin(
+        &self,
+        tenant: &Name,
+        selection: &ReplaySelection,
+        up_to: i64,
+    ) -> Result<ReplayCursor, StoreError> {
+        let (mut first, mut last) = (selection.from_seq.unwrap_or(1), selection.to_seq.unwrap_or(up_to));
+        if is_by_time(selection) {
+            let row = within(tenant, selection)
+                .query()?
+                .fetch_one(self.reader())
+                .await?;
+            first = row.maybe_int("first")?.unwrap_or(up_to.saturating_add(1));
+            last = row.maybe_int("last")?.unwrap_or(up_to);
+        }
+        Ok(ReplayCursor {
+            seq: first.saturating_sub(1),
+            up_to: last.min(up_to),
+        })
     }
 
     /// Puts the next piece of a replay's set together; whether there is more to do. One that is not running or is complete is left alone.
@@ -134,6 +145,16 @@ impl Store {
     /// # Errors
     /// There is no such replay, or the database fails.
     pub async fn collect_replay(&self, tenant: &Name, name: &Name, now: i64) -> Result<bool, StoreError> {
+        // The range is looked for before anything is held, because that may take a moment.
+        let Some(known) = self.replay_row(tenant, name).await? else {
+            return Err(StoreError::not_found("replay", name));
+        };
+        let begin = if known.collect_from.seq == NOT_BEGUN {
+            let up_to = known.collect_from.up_to;
+            Some(self.replay_begin(tenant, &known.info.selection, up_to).await?)
+        } else {
+            None
+        };
         let mut tx = self.begin_tx().await?;
         let held = self.hold_replay(&mut tx, tenant, name).await?;
         if !held.info.collecting || held.info.state.is_over() {
@@ -141,19 +162,15 @@ impl Store {
             return Ok(false);
         }
         let selection = &held.info.selection;
-        let rows = walk(tenant, selection, held.collect_from, PIECE)
+        let from = match begin {
+            Some(begin) if held.collect_from.seq == NOT_BEGUN => begin,
+            _ => held.collect_from,
+        };
+        let rows = walk(tenant, selection, from, PIECE)
             .query()?
             .fetch_all(&mut *tx)
             .await?;
-        let mut last = held.collect_from;
-        let mut found = Vec::new();
-        for row in &rows {
-            let passed = passed(row, selection, held.collect_from.up_to)?;
-            last = passed.cursor;
-            if passed.matches {
-                found.push(passed.cursor.seq);
-            }
-        }
+        let (found, last, more) = taken(&rows, selection, from, PIECE)?;
         for piece in pieces(&found) {
             let mut sql = Sql::new("INSERT INTO replay_items (tenant, replay, seq, flow) VALUES ");
             sql.rows(piece, |row, seq| {
@@ -164,7 +181,7 @@ impl Store {
             });
             sql.query()?.execute(&mut *tx).await?;
         }
-        let complete = rows.len() < PIECE as usize;
+        let complete = !more;
         sqlx::query(
             "UPDATE replays SET collect_from = $1, collected = $2, total = total + $3, updated_at = $4 \
              WHERE tenant = $5 AND name = $6",
@@ -209,49 +226,26 @@ mod tests {
             states: Vec::new(),
             all_versions: false,
         };
-        let begun = ReplayCursor {
-            seq: 5,
-            accepted_at: 5,
-            up_to: 9,
-        };
-        let by_time = "USING INDEX records_by_time (tenant=? AND flow=? AND ";
         let by_key = "USING INDEX records_by_key (tenant=? AND key=? AND flow=? AND seq";
         let by_number = "USING INDEX sqlite_autoindex_records_1 (tenant=? AND flow=? AND seq";
-        for (selection, index) in [
-            (
-                ReplaySelection {
-                    since: Some(1),
-                    until: Some(2),
-                    ..all.clone()
-                },
-                by_time,
-            ),
-            (
-                ReplaySelection {
-                    key: Some("k".to_owned()),
-                    since: Some(1),
-                    ..all.clone()
-                },
-                by_key,
-            ),
-            (
-                ReplaySelection {
-                    from_seq: Some(3),
-                    ..all.clone()
-                },
-                by_number,
-            ),
+        let by_time = "USING INDEX records_by_time (<expr>=? AND accepted_at";
+        let of_key = ReplaySelection {
+            key: Some("k".to_owned()),
+            ..all.clone()
+        };
+        let after = ReplayCursor { seq: 5, up_to: 9 };
+        for (sql, index) in [
+            (walk(&tenant, &all, after, 10), by_number),
+            (walk(&tenant, &of_key, after, 10), by_key),
+            (within(&tenant, &all), by_time),
         ] {
-            for after in [ReplayCursor::default(), begun] {
-                let sql = walk(&tenant, &selection, after, 10);
-                let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text())))
-                    .fetch_all(store.reader())
-                    .await
-                    .unwrap();
-                let plan: Vec<_> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
-                assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
-                assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
-            }
+            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text())))
+                .fetch_all(store.reader())
+                .await
+                .unwrap();
+            let plan: Vec<_> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
+            assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
         }
         store.close().await;
     }

@@ -12,6 +12,7 @@ use stecker_model::{
 use crate::{
     AuditEntry, Store, StoreError, audit,
     due::parse_state,
+    replay_set::NOT_BEGUN,
     sql::{Columns, Sql, Tx, readable, storable, to_json},
 };
 
@@ -33,7 +34,7 @@ pub struct NewReplay<'r> {
     pub rate: u32,
 }
 
-/// A replay as a transaction found it, and holds it.
+/// A replay with where it goes on.
 pub(crate) struct HeldReplay {
     pub(crate) info: ReplayInfo,
     pub(crate) collect_from: ReplayCursor,
@@ -69,6 +70,14 @@ fn info(row: &AnyRow) -> Result<ReplayInfo, StoreError> {
     })
 }
 
+fn held_replay(row: &AnyRow) -> Result<HeldReplay, StoreError> {
+    Ok(HeldReplay {
+        info: info(row)?,
+        collect_from: row.json("collect_from")?,
+        fed_to: row.int("fed_to")?,
+    })
+}
+
 impl Store {
     /// Starts a replay of what the ledger holds at this moment. Its set is empty yet: [`Store::collect_replay`] puts it together.
     ///
@@ -84,8 +93,8 @@ impl Store {
         let mut tx = self.begin_tx().await?;
         let place = self.place(&mut tx, tenant, &selection.flow).await?;
         let begin = ReplayCursor {
+            seq: NOT_BEGUN,
             up_to: place.next_seq - 1,
-            ..ReplayCursor::default()
         };
         let made = sqlx::query(
             "INSERT INTO replays (tenant, name, flow, state, selection, reason, actor, rate, created_at, updated_at, \
@@ -145,18 +154,15 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn replay(&self, tenant: &Name, name: &Name) -> Result<Option<ReplayInfo>, StoreError> {
-        let row = sqlx::query("SELECT * FROM replays WHERE tenant = $1 AND name = $2")
-            .bind(tenant.as_str())
-            .bind(name.as_str())
-            .fetch_optional(self.reader())
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut info = info(&row)?;
-        // From the queue, which holds what is not done, to the set by its key: as long as what is open, not as the replay.
+        let Some(HeldReplay { mut info, .. }) = self.replay_row(tenant, name).await? else {
+            return Ok(None);
+        };
+        // From the queue, which holds what is not done, to the set by its whole key: as long as what is open, not as the replay. A
+        // question for each row and no join, which Postgres without statistics begins at the wrong end.
         let rows = sqlx::query(
-            "SELECT q.state, COUNT(*) AS records FROM queue AS q \
-             JOIN replay_items AS i ON i.tenant = q.tenant AND i.replay = $1 AND i.seq = q.seq \
-             WHERE q.tenant = $2 AND q.flow = $3 AND i.outcome = 'queued' GROUP BY q.state",
+            "SELECT state, COUNT(*) AS records FROM (SELECT q.state, (SELECT i.outcome FROM replay_items AS i \
+             WHERE i.tenant = q.tenant AND i.replay = $1 AND i.seq = q.seq) AS outcome FROM queue AS q \
+             WHERE q.tenant = $2 AND q.flow = $3) AS o WHERE outcome = 'queued' GROUP BY state",
         )
         .bind(name.as_str())
         .bind(tenant.as_str())
@@ -237,14 +243,24 @@ impl Store {
             .fetch_optional(&mut **tx)
             .await?
             .ok_or_else(|| StoreError::not_found("replay", name))?;
-        Ok(HeldReplay {
-            info: info(&row)?,
-            collect_from: row.json("collect_from")?,
-            fed_to: row.int("fed_to")?,
-        })
+        held_replay(&row)
     }
 
-    /// The replays that sent a record again, oldest first.
+    /// The same without keeping it.
+    pub(crate) async fn replay_row(
+        &self,
+        tenant: &Name,
+        name: &Name,
+    ) -> Result<Option<HeldReplay>, StoreError> {
+        let row = sqlx::query("SELECT * FROM replays WHERE tenant = $1 AND name = $2")
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .fetch_optional(self.reader())
+            .await?;
+        row.as_ref().map(held_replay).transpose()
+    }
+
+    /// The replays that sent a record again, oldest first. Served by `replay_items_by_record`.
     pub(crate) async fn replay_marks(
         &self,
         tenant: &Name,
@@ -253,7 +269,7 @@ impl Store {
         let rows = sqlx::query(
             "SELECT i.replay, i.at, i.after_attempt, j.actor, j.reason FROM replay_items AS i \
              JOIN replays AS j ON j.tenant = i.tenant AND j.name = i.replay \
-             WHERE i.tenant = $1 AND i.flow = $2 AND i.seq = $3 AND i.outcome = 'queued' ORDER BY i.after_attempt, i.at",
+             WHERE i.tenant || '' = $1 AND i.flow = $2 AND i.seq = $3 AND i.outcome = 'queued' ORDER BY i.after_attempt, i.at",
         )
         .bind(tenant.as_str())
         .bind(id.flow.as_str())

@@ -141,9 +141,10 @@ impl Store {
         let kept = count_of(&mut tx, (tenant, flow), &seqs, "payloads").await?;
         let digests = count_of(&mut tx, (tenant, flow), &seqs, "payload_digests").await?;
         let bytes = remove_payloads(&mut tx, (tenant, flow), &seqs, None).await?;
-        for table in ["edits", "payload_digests", DECIDED_ITEMS] {
+        for table in ["edits", "payload_digests"] {
             remove(&mut tx, (tenant, flow), &seqs, table).await?;
         }
+        remove_items(&mut tx, (tenant, flow), &seqs).await?;
         let attempts = remove(&mut tx, (tenant, flow), &seqs, "attempts").await?;
         remove(&mut tx, (tenant, flow), &seqs, "records").await?;
         for record in &old {
@@ -240,9 +241,6 @@ async fn remove_payloads(
     Ok(bytes)
 }
 
-/// What replays decided on records. What they have not decided on stays, so that they can count it.
-const DECIDED_ITEMS: &str = "replay_items";
-
 /// Removes the rows of records from one of the ledger's tables; how many there were.
 async fn remove(
     tx: &mut Tx,
@@ -256,12 +254,24 @@ async fn remove(
         sql.push("DELETE FROM ")
             .push(table)
             .push(" WHERE (tenant, flow, seq) IN (SELECT tenant, flow, seq FROM v)");
-        if table == DECIDED_ITEMS {
-            sql.push(" AND outcome IS NOT NULL");
-        }
         removed += to_i64(sql.query()?.execute(&mut **tx).await?.rows_affected());
     }
     Ok(removed)
+}
+
+/// Removes what replays decided on records. What they have not decided on stays, so that they can count it. Served by
+/// `replay_items_by_record`.
+async fn remove_items(tx: &mut Tx, (tenant, flow): (&Name, &Name), seqs: &[i64]) -> Result<(), StoreError> {
+    for piece in pieces(seqs) {
+        let mut sql = Sql::with_keys(tenant, flow, piece);
+        sql.push(
+            "DELETE FROM replay_items WHERE (flow, seq) IN (SELECT flow, seq FROM v) AND outcome IS NOT NULL \
+             AND tenant || '' = ",
+        )
+        .bind(tenant.as_str());
+        sql.query()?.execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 async fn count_of(

@@ -29,8 +29,6 @@ pub struct PreviewReplay {
 pub struct ReplayCursor {
     /// The number of the last record.
     pub seq: i64,
-    /// When that was accepted.
-    pub accepted_at: i64,
     /// The highest number that belongs to the set: later records came after the question.
     pub up_to: i64,
 }

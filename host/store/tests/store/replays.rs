@@ -8,12 +8,13 @@ use stecker_model::{
 };
 use stecker_store::{Fed, Lease, NewReplay, SettledState, StoreError};
 
-use crate::world::{START, World, delivered, digest, name, reason, record, scenarios};
+use crate::world::{START, World, delivered, digest, flow_spec, name, reason, record, scenarios};
 
 scenarios!(
     a_range_is_sent_again_with_the_same_keys,
     what_is_accepted_later_is_not_in_the_set,
     a_newer_state_is_never_overwritten_without_saying_so,
+    a_newer_state_counts_whichever_source_it_came_from,
     all_versions_wait_for_what_is_on_its_way,
     what_is_open_or_gone_is_left_out_and_counted,
     a_kill_between_any_two_pieces_neither_doubles_nor_skips,
@@ -227,7 +228,7 @@ async fn a_newer_state_is_never_overwritten_without_saying_so(world: World) {
     for seq in [1, 2, 3, 5] {
         world.deliver(&lease, seq, delivered()).await;
     }
-    // The newer b is left out on purpose, so the destination has the older one; the newer c is on its way.
+    // The newer b is left out on purpose, the newer c is on its way: neither older one is the newest any more.
     let dropped = SettledState::Dropped {
         reason: reason("dropped"),
     };
@@ -239,14 +240,37 @@ async fn a_newer_state_is_never_overwritten_without_saying_so(world: World) {
         .replay_skips(&world.tenant, &name("first"), &[1, 2, 3, 5], false)
         .await
         .unwrap();
-    assert_eq!(skips, BTreeMap::from([(1, "older"), (5, "older")]));
+    assert_eq!(skips, BTreeMap::from([(1, "older"), (3, "older"), (5, "older")]));
     let fed = world.feed(&lease, "newest", 10).await;
-    assert_eq!((fed.queued, fed.skipped, fed.done), (2, 2, true));
+    assert_eq!((fed.queued, fed.skipped, fed.done), (1, 3, true));
     let skipped = world.job("newest").await.skipped;
-    assert_eq!((skipped.older, skipped.open, skipped.gone), (2, 0, 0));
+    assert_eq!((skipped.older, skipped.open, skipped.gone), (3, 0, 0));
     assert_eq!(world.state(1).await, RecordState::Delivered);
     assert_eq!(world.state(2).await, RecordState::Queued);
-    assert_eq!(world.state(3).await, RecordState::Queued);
+}
+
+/// What was read from another system before has no newest version in the words of the present one: the ledger knows.
+async fn a_newer_state_counts_whichever_source_it_came_from(world: World) {
+    let lease = world.lease("node-1").await;
+    world
+        .commit(&lease, vec![record("a", "1"), record("a", "2")], "c")
+        .await
+        .unwrap();
+    for seq in [1, 2] {
+        world.deliver(&lease, seq, delivered()).await;
+    }
+    let moved = flow_spec("first", "erp");
+    world
+        .store
+        .apply(&world.tenant, &[], &[moved], "ada", START)
+        .await
+        .unwrap();
+    let skips = world
+        .store
+        .replay_skips(&world.tenant, &name("first"), &[1, 2], false)
+        .await
+        .unwrap();
+    assert_eq!(skips, BTreeMap::from([(1, "older")]));
 }
 
 async fn all_versions_wait_for_what_is_on_its_way(world: World) {
