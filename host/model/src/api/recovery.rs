@@ -63,7 +63,7 @@ pub struct SelectionPreview {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EditPayload {
-    /// The payload as a JSON text, kept as it is; at most 1 MiB.
+    /// The payload as a JSON text, kept as it is; at most 4 MiB.
     pub payload: String,
     /// Why; kept with the record.
     pub reason: String,

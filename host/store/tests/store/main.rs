@@ -17,6 +17,7 @@ mod quarantine;
 mod random;
 mod reading;
 mod recovery;
+mod replay_jobs;
 mod replays;
 mod retention;
 mod tenants;
