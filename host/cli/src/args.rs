@@ -1,6 +1,8 @@
 //! The words of the command line.
 
+mod quarantine;
 mod reconcile;
+mod replay;
 mod secret;
 mod webhook;
 
@@ -9,7 +11,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stecker_model::{Name, Period, RecordId, RecordState};
 
+pub(crate) use quarantine::{Decision, Edit, Quarantine, Selection};
 pub(crate) use reconcile::{Reconcile, ReconcileCommand, StartReconcile};
+pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
 pub(crate) use secret::{Secret, SetSecret};
 pub(crate) use webhook::Webhook;
 
@@ -182,8 +186,9 @@ changes.")]
     #[command(
         subcommand,
         after_help = "Examples:
-  stecker quarantine list
-  stecker quarantine retry --flow orders-to-erp --code unknown-product
+  stecker quarantine groups
+  stecker quarantine edit orders-to-erp/1042 --reason 'wrong SKU'
+  stecker quarantine retry --group 3f1c0d9a5b7e
   stecker quarantine discard orders-to-erp/1042 --reason 'test order'"
     )]
     Quarantine(Quarantine),
@@ -199,6 +204,21 @@ By the ledger: was anything lost or changed at the destination after it was deli
 source has now arrive, whatever the ledger knows of it? What is there and not known here is deleted only with
 `--repair extra-delete`.")]
     Reconcile(Reconcile),
+    /// Replays: records sent again on purpose
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker replay start orders-to-erp --since 2h --dry-run
+  stecker replay start orders-to-erp --since 2h --reason 'ERP restored from its backup'
+  stecker replay list"
+    )]
+    Replay(Replay),
+    /// Storage: how much room everything takes, and giving it back
+    #[command(after_help = "Examples:
+  stecker storage
+  stecker storage --json
+  stecker storage vacuum --dry-run")]
+    Storage(Storage),
     /// Secrets: the encrypted vault that connections take theirs from
     #[command(
         subcommand,
@@ -409,10 +429,18 @@ pub(crate) enum Records {
   stecker records list --flow orders-to-erp --key ORD-1042")]
     List(RecordQuery),
     /// Show a record and every attempt to deliver it
-    #[command(after_help = "Examples:\n  stecker records show orders-to-erp/1042")]
+    #[command(after_help = "Examples:
+  stecker records show orders-to-erp/1042
+  stecker records show orders-to-erp/1042 --steps
+
+--steps runs the flow's transforms again on its payload, now, on the current releases, and shows what each makes of it and what
+would be sent. Nothing is sent.")]
     Show {
         /// The record: flow and number
         id: RecordId,
+        /// What each transform makes of it, and what would be sent
+        #[arg(long)]
+        steps: bool,
     },
 }
 
@@ -441,53 +469,29 @@ pub(crate) struct RecordQuery {
     pub(crate) all: bool,
 }
 
+/// A moment (RFC 3339; without an offset in UTC; a day is its midnight), or a period ago; milliseconds since 1970.
+fn moment(text: &str) -> Result<i64, String> {
+    if let Ok(period) = text.parse::<Period>() {
+        let ago = i64::try_from(period.duration().as_millis()).unwrap_or(i64::MAX);
+        return Ok(jiff::Timestamp::now().as_millisecond().saturating_sub(ago));
+    }
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Ok(moment.as_millisecond());
+    }
+    text.parse::<jiff::civil::DateTime>()
+        .and_then(|local| local.to_zoned(jiff::tz::TimeZone::UTC))
+        .map(|moment| moment.timestamp().as_millisecond())
+        .map_err(|_| {
+            "give a moment such as 2026-11-27T10:00:00Z, a day such as 2026-11-27, or a period ago such as 2h"
+                .to_owned()
+        })
+}
+
 fn record_state(text: &str) -> Result<RecordState, String> {
     RecordState::parse(text).ok_or_else(|| {
         let states = RecordState::ALL.map(RecordState::as_str);
         format!("there is no such state; the states are {}", states.join(", "))
     })
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Quarantine {
-    /// List causes, with how many records each has
-    #[command(
-        after_help = "Examples:\n  stecker quarantine list\n  stecker quarantine list --flow orders-to-erp --json"
-    )]
-    List {
-        /// Of this flow
-        #[arg(long, value_name = "NAME")]
-        flow: Option<Name>,
-    },
-    /// Try records again
-    #[command(after_help = "Examples:
-  stecker quarantine retry orders-to-erp/1042 orders-to-erp/1043
-  stecker quarantine retry --flow orders-to-erp --code unknown-product")]
-    Retry(Selection),
-    /// Give records up
-    #[command(
-        after_help = "Examples:\n  stecker quarantine discard orders-to-erp/1042 --reason 'test order'"
-    )]
-    Discard {
-        #[command(flatten)]
-        selection: Selection,
-        /// Why; kept with the records
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Selection {
-    /// These records
-    #[arg(value_name = "ID", required_unless_present = "flow")]
-    pub(crate) ids: Vec<RecordId>,
-    /// All of this flow
-    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
-    pub(crate) flow: Option<Name>,
-    /// Of the flow, those with this code
-    #[arg(long, value_name = "CODE", requires = "flow")]
-    pub(crate) code: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -693,4 +697,27 @@ pub(crate) enum Schema {
     Manifest,
     /// The API of `serve`
     Openapi,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_people_write_them() {
+        for (text, millis) in [
+            ("2026-11-27T10:00:00Z", 1_795_773_600_000),
+            ("2026-11-27T10:00Z", 1_795_773_600_000),
+            ("2026-11-27T11:00:00+01:00", 1_795_773_600_000),
+            ("2026-11-27T10:00:00", 1_795_773_600_000),
+            ("2026-11-27", 1_795_737_600_000),
+        ] {
+            assert_eq!(moment(text), Ok(millis), "{text}");
+        }
+        let ago = jiff::Timestamp::now().as_millisecond() - moment("2h").unwrap();
+        assert!((7_200_000..7_260_000).contains(&ago), "{ago}");
+        for bad in ["", "yesterday", "2026-13-01", "2"] {
+            assert!(moment(bad).unwrap_err().contains("2h"), "{bad}");
+        }
+    }
 }

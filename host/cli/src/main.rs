@@ -69,6 +69,8 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Records(command) => commands::records(&globals, output, command).await,
         Command::Quarantine(command) => commands::quarantine(&globals, output, command).await,
         Command::Reconcile(command) => commands::reconcile(&globals, output, command).await,
+        Command::Replay(command) => commands::replay(&globals, output, command).await,
+        Command::Storage(command) => commands::storage(&globals, output, command).await,
         Command::Secret(command) => commands::secret(&globals, output, command).await,
         Command::Webhook(command) => commands::webhook(&globals, output, command).await,
         Command::Denials(command) => commands::denials(&globals, output, command).await,

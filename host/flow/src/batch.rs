@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest as _, Sha256};
-use stecker_model::{ErrorCode, LookupItem, Record, RecordState, RepairKind, WriteItem, api::CircuitState};
+use stecker_model::{
+    ErrorCode, Finding, LookupItem, Record, RecordState, RepairKind, WriteItem, api::CircuitState,
+};
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
 
@@ -141,18 +142,9 @@ struct Item {
 }
 
 impl Item {
-    /// The same for every attempt, and whatever else a transform makes of the record: the record's own key, with a digest of the
-    /// output's key where that is another.
-    fn idempotency_key(&self, output: &Record) -> String {
-        if output.key == self.due.record.key {
-            return self.due.idempotency_key.clone();
-        }
-        let digest = hex::encode(Sha256::digest(output.key.as_bytes()));
-        format!(
-            "{}-{}",
-            self.due.idempotency_key,
-            digest.get(..16).unwrap_or(&digest)
-        )
+    /// A person or a replay has it sent again, after attempts that ended.
+    const fn was_sent_before(&self) -> bool {
+        self.due.attempts > self.due.attempts_since_reset
     }
 
     /// The plugin hears that it is a repair, where it is one: a system that knows the idempotency key would leave the thing as it is.
@@ -188,7 +180,7 @@ struct Work<'a> {
 impl Work<'_> {
     async fn run(&mut self, batch: Vec<DueRecord>) {
         let records = batch.iter().map(|due| due.record.clone()).collect();
-        let prepared = match prepare::prepare(self.ctx, &self.transforms, records).await {
+        let prepared = match prepare::prepare(&self.ctx.spec, &self.transforms, records).await {
             Ok(prepared) => prepared,
             Err(failed) => return self.transform_failed(batch, &failed),
         };
@@ -229,7 +221,7 @@ impl Work<'_> {
             for item in &mut items {
                 let asked: Vec<_> = item
                     .open_outputs()
-                    .map(|output| (output, item.idempotency_key(output)))
+                    .map(|output| (output, prepare::idempotency_key(&item.due, output)))
                     .collect();
                 item.request = Some(evidence::of_request(&self.ctx.spec.destination.stream, &asked));
             }
@@ -245,7 +237,7 @@ impl Work<'_> {
             .flat_map(|item| {
                 item.open_outputs().map(|record| WriteItem {
                     record: item.marked(record),
-                    idempotency_key: item.idempotency_key(record),
+                    idempotency_key: prepare::idempotency_key(&item.due, record),
                     attempt: item.attempt,
                 })
             })
@@ -269,16 +261,12 @@ impl Work<'_> {
             .flat_map(|item| {
                 item.open_outputs().map(|record| LookupItem {
                     key: record.key.clone(),
-                    idempotency_key: item.idempotency_key(record),
+                    idempotency_key: prepare::idempotency_key(&item.due, record),
                     source_version: record.source_version.clone(),
                 })
             })
             .collect();
         let asked = questions.len();
-        let corrections: Vec<bool> = items
-            .iter()
-            .flat_map(|item| item.open_outputs().map(|_| item.is_correction()))
-            .collect();
         match self
             .destination
             .lookup(
@@ -289,14 +277,24 @@ impl Work<'_> {
             .await
             .result
         {
-            Ok(findings) => Ok(findings
-                .into_iter()
-                .zip(corrections)
-                .map(|(finding, is_correction)| Verdict::of_lookup(finding, is_correction))
-                .collect()),
+            Ok(findings) => {
+                let asked = items
+                    .iter()
+                    .flat_map(|item| item.open_outputs().map(move |record| (item, record)));
+                let verdict = |(finding, (item, record)): (Finding, (&Item, &Record))| {
+                    if item.is_correction() {
+                        Verdict::of_correction(finding)
+                    } else if item.was_sent_before() {
+                        Verdict::of_finding_again(finding, &record.payload)
+                    } else {
+                        finding.into()
+                    }
+                };
+                Ok(findings.into_iter().zip(asked).map(verdict).collect())
+            }
             // A destination that has no lookup has idempotency keys or nothing.
             Err(error) if error.code() == ErrorCode::Unsupported => {
-                Ok(vec![Verdict::from(stecker_model::Finding::Undecided); asked])
+                Ok(vec![Verdict::from(Finding::Undecided); asked])
             }
             Err(error) => Err(error),
         }

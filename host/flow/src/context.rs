@@ -31,12 +31,16 @@ pub(crate) struct FlowContext {
     pub(crate) compare_now: Notify,
     /// One comparison at a time in this process: each holds all keys in memory.
     pub(crate) comparing: Arc<Semaphore>,
+    /// There may be a replay to work on.
+    pub(crate) replay_now: Notify,
     /// Deliveries went through; a reader that waits for room may go on.
     pub(crate) room: Notify,
     /// Read once to the end, deliver everything, then end.
     pub(crate) once: bool,
     /// The one read of a `once` run is over.
     pub(crate) read_over: AtomicBool,
+    /// No replay is left to be queued, in a `once` run.
+    pub(crate) replay_over: AtomicBool,
 }
 
 impl FlowContext {
@@ -48,12 +52,23 @@ impl FlowContext {
         &self.spec.name
     }
 
+    /// Whether nothing new comes in any more, in a `once` run.
+    pub(crate) fn intake_is_over(&self) -> bool {
+        self.read_over.load(Ordering::Acquire) && self.replay_over.load(Ordering::Acquire)
+    }
+
     pub(crate) fn reading_is_over(&self) -> bool {
         self.read_over.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end_replaying(&self) {
+        self.replay_over.store(true, Ordering::Release);
+        self.deliver_now.notify_one();
     }
 
     pub(crate) fn end_reading(&self) {
         self.read_over.store(true, Ordering::Release);
         self.deliver_now.notify_one();
+        self.replay_now.notify_one();
     }
 }

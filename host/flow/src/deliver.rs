@@ -54,6 +54,8 @@ async fn run_lanes(ctx: &Arc<FlowContext>, lanes: &mut Lanes) -> Result<DeliverE
     let mut in_flight: HashSet<i64> = HashSet::new();
     let width = ctx.spec.delivery.lanes as usize;
     loop {
+        // Asked before looking: what came in until then is seen by the look.
+        let over = ctx.intake_is_over();
         let mut began = false;
         while !ctx.stop.is_cancelled() && lanes.len() < width {
             let Some(batch) = next_batch(ctx, &shared, &in_flight).await? else {
@@ -67,7 +69,7 @@ async fn run_lanes(ctx: &Arc<FlowContext>, lanes: &mut Lanes) -> Result<DeliverE
             if ctx.stop.is_cancelled() {
                 return Ok(DeliverEnd::Stopped);
             }
-            if ctx.once && ctx.reading_is_over() && !began && nothing_will_come(ctx, &shared).await? {
+            if ctx.once && over && !began && nothing_will_come(ctx, &shared).await? {
                 return Ok(DeliverEnd::Stopped);
             }
             wait_for_work(ctx, &shared).await?;

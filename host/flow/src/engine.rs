@@ -1,5 +1,7 @@
 //! The engine: which flows this node runs, and the few things that people and systems ask of it directly.
 
+mod records;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -208,6 +210,7 @@ impl Engine {
             ctx.read_now.notify_one();
             ctx.deliver_now.notify_one();
             ctx.compare_now.notify_one();
+            ctx.replay_now.notify_one();
         }
     }
 
@@ -531,11 +534,13 @@ impl Inner {
                 stop,
                 read_now: Notify::new(),
                 deliver_now: Notify::new(),
+                replay_now: Notify::new(),
                 room: Notify::new(),
                 compare_now: Notify::new(),
                 comparing: Arc::clone(&self.comparing),
                 once,
                 read_over: AtomicBool::new(false),
+                replay_over: AtomicBool::new(false),
             })
         }))
     }

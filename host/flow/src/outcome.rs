@@ -2,11 +2,11 @@
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use stecker_model::{Finding, Outcome, PluginError, RetryPolicy, api::Reason};
+use stecker_model::{Finding, Outcome, PluginError, RetryPolicy, api::Reason, difference};
 use stecker_sandbox::CallError;
 use stecker_store::SettledState;
 
-use crate::{backoff, prepare::reason_of};
+use crate::{backoff, prepare::reason_of, steps::json};
 
 /// How long after the question a destination is asked whether it got it: a request that was cut off here may still be worked
 /// on there, and "it is not there" would be true only for the moment.
@@ -110,14 +110,28 @@ impl From<Finding> for Verdict {
 }
 
 impl Verdict {
-    /// What a lookup says of an output. A thing that was there before it was to be put right is there in any case.
-    pub(crate) fn of_lookup(finding: Finding, is_correction: bool) -> Self {
+    /// What a lookup says of an output that was to be put right: it was there before, so that it is there says nothing.
+    pub(crate) fn of_correction(finding: Finding) -> Self {
         match finding {
-            Finding::Present { .. } if is_correction => Self::looked_up(
+            Finding::Present { .. } => Self::looked_up(
                 "it is at the destination, which does not say that it was put right; sent again with the same idempotency key",
             ),
             finding => finding.into(),
         }
+    }
+
+    /// What a lookup found of a record that was sent again on purpose: that it is there may be from before. Only what is there just as
+    /// it was to be sent has arrived; what differs is sent again. Where the destination does not say what it has, it is left there,
+    /// because it may be the one that arrived.
+    pub(crate) fn of_finding_again(finding: Finding, sent: &str) -> Self {
+        if let Finding::Present {
+            payload: Some(there), ..
+        } = &finding
+            && difference(&json(there), &json(sent)).count > 0
+        {
+            return Self::looked_up("it is at the destination in another form than it was to be sent in");
+        }
+        finding.into()
     }
 
     fn again(error: &PluginError) -> Self {
@@ -273,6 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_again_has_arrived_only_as_it_was_sent() {
+        let there = |payload: Option<&str>| Finding::Present {
+            external_id: None,
+            payload: payload.map(str::to_owned),
+        };
+        let sent = r#"{"total": 5}"#;
+        for (finding, word) in [
+            (there(Some(r#"{"total": 5, "id": 1}"#)), "delivered"),
+            (there(Some(r#"{"total": 6}"#)), "retry"),
+            (there(None), "delivered"),
+            (Finding::Absent, "retry"),
+            (Finding::Undecided, "retry"),
+        ] {
+            assert_eq!(
+                Verdict::of_finding_again(finding.clone(), sent).word(),
+                word,
+                "{finding:?}"
+            );
+        }
+    }
+
+    #[test]
     fn retries_end_in_quarantine_and_say_so() {
         assert!(matches!(settled(transient(), 11), SettledState::Retry { at, .. } if at >= 1_000));
         assert!(
@@ -331,16 +367,10 @@ mod tests {
             external_id: None,
             payload: None,
         };
+        assert!(matches!(Verdict::from(present()), Verdict::Done { .. }));
+        assert!(matches!(Verdict::of_correction(present()), Verdict::Again { .. }));
         assert!(matches!(
-            Verdict::of_lookup(present(), false),
-            Verdict::Done { .. }
-        ));
-        assert!(matches!(
-            Verdict::of_lookup(present(), true),
-            Verdict::Again { .. }
-        ));
-        assert!(matches!(
-            Verdict::of_lookup(Finding::Absent, true),
+            Verdict::of_correction(Finding::Absent),
             Verdict::Again { .. }
         ));
     }

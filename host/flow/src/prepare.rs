@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest as _, Sha256};
 use stecker_model::{ErrorCode, FlowSpec, Record, Rejection, Transformed, api::Reason};
 use stecker_sandbox::CallError;
+use stecker_store::DueRecord;
 
-use crate::{calls::Bound, context::FlowContext};
+use crate::calls::Bound;
 
 /// What one accepted record became.
 pub(crate) enum Prepared {
@@ -39,7 +41,7 @@ impl BatchFailed {
 
 /// One answer per record, in order.
 pub(crate) async fn prepare(
-    ctx: &FlowContext,
+    spec: &FlowSpec,
     transforms: &[Bound],
     records: Vec<Record>,
 ) -> Result<Vec<Prepared>, BatchFailed> {
@@ -51,32 +53,45 @@ pub(crate) async fn prepare(
         prepared = apply(step, transform, prepared).await?;
     }
     for one in &mut prepared {
-        if let Prepared::Write(records) = one {
-            retarget(&ctx.spec, records);
-            if let Some(key) = doubled_key(records) {
-                *one = Prepared::Rejected(Reason {
-                    code: "ambiguous-key".to_owned(),
-                    message: format!(
-                        "the transforms made several records with the key `{key}` of one; their order could not be kept, so each needs a key of its own"
-                    ),
-                    path: None,
-                });
-                continue;
-            }
-            if records.is_empty() {
-                *one = Prepared::Dropped(Reason {
-                    code: "dropped".to_owned(),
-                    message: "the transforms made nothing of it".to_owned(),
-                    path: None,
-                });
-            }
-        }
+        conclude(spec, one);
     }
     Ok(prepared)
 }
 
+/// What holds for whatever comes out of the last transform: it goes where the flow says, each output has a key of its own, and nothing is
+/// nothing.
+pub(crate) fn conclude(spec: &FlowSpec, one: &mut Prepared) {
+    let Prepared::Write(records) = one else { return };
+    retarget(spec, records);
+    if let Some(key) = doubled_key(records) {
+        *one = Prepared::Rejected(Reason {
+            code: "ambiguous-key".to_owned(),
+            message: format!(
+                "the transforms made several records with the key `{key}` of one; their order could not be kept, so each needs a key of its own"
+            ),
+            path: None,
+        });
+    } else if records.is_empty() {
+        *one = Prepared::Dropped(Reason {
+            code: "dropped".to_owned(),
+            message: "the transforms made nothing of it".to_owned(),
+            path: None,
+        });
+    }
+}
+
+/// The same for every attempt, and whatever else a transform makes of the record: the record's own key, with a digest of the
+/// output's key where that is another.
+pub(crate) fn idempotency_key(due: &DueRecord, output: &Record) -> String {
+    if output.key == due.record.key {
+        return due.idempotency_key.clone();
+    }
+    let digest = hex::encode(Sha256::digest(output.key.as_bytes()));
+    format!("{}-{}", due.idempotency_key, digest.get(..16).unwrap_or(&digest))
+}
+
 /// One call for all records that are still in, whatever record of the batch they came from.
-async fn apply(
+pub(crate) async fn apply(
     step: usize,
     transform: &Bound,
     prepared: Vec<Prepared>,

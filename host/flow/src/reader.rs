@@ -328,6 +328,11 @@ async fn wait_for_room(ctx: &FlowContext) -> Result<bool, StoreError> {
 
 /// Not too much waits; or all that waits is held behind records in quarantine, and other keys must not suffer for that.
 async fn has_room(ctx: &FlowContext) -> Result<bool, StoreError> {
+    has_room_for(ctx, u64::from(ctx.spec.delivery.max_waiting)).await
+}
+
+/// As [`has_room`], with another bound of what may wait.
+pub(crate) async fn has_room_for(ctx: &FlowContext, max_waiting: u64) -> Result<bool, StoreError> {
     let policy = &ctx.spec.delivery;
     let counts = ctx.store.counts(&ctx.tenant, ctx.flow()).await?;
     let in_state = |state| counts.get(&state).copied().unwrap_or_default();
@@ -336,7 +341,7 @@ async fn has_room(ctx: &FlowContext) -> Result<bool, StoreError> {
         .filter(|state| state.is_open())
         .map(in_state)
         .sum();
-    if waiting < u64::from(policy.max_waiting) {
+    if waiting < max_waiting {
         return Ok(true);
     }
     if in_state(RecordState::Sending) > 0 || in_state(RecordState::Quarantined) == 0 {

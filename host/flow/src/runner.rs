@@ -1,4 +1,4 @@
-//! One flow under a lease: its reader, its deliverer and the renewal of the lease, ended together.
+//! One flow under a lease: its reader, its deliverer, its replays, what it forgets and the renewal of the lease, ended together.
 
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use crate::{
     context::FlowContext,
     deliver::{self, DeliverEnd},
-    fail_point, outcome,
+    fail_point, forgetting, outcome,
     reader::{self, ReadEnd},
     reconcile,
+    replaying::{self, ReplayEnd},
 };
 
 /// How a run of a flow ended.
@@ -86,28 +87,48 @@ async fn run_loops(ctx: &Arc<FlowContext>) -> Ended {
             if ctx.once {
                 return Ok(());
             }
-            // On the heap: it is the biggest of the three and sleeps most of the time.
+            // On the heap, as the two below: they are big and sleep most of the time.
             let end = Box::pin(reconcile::run(ctx)).await;
             if end.is_err() {
                 ctx.stop.cancel();
             }
             end
         };
-        let (read, delivered, compared) = tokio::join!(reading, delivering, comparing);
+        let replaying = async {
+            let end = Box::pin(replaying::run(ctx)).await;
+            if !matches!(end, Ok(ReplayEnd::Stopped)) {
+                ctx.stop.cancel();
+            }
+            ctx.end_replaying();
+            end
+        };
+        let forgetting = async {
+            let end = Box::pin(forgetting::run(ctx)).await;
+            if end.is_err() {
+                ctx.stop.cancel();
+            }
+            end
+        };
+        let (read, delivered, compared, replayed, forgotten) =
+            tokio::join!(reading, delivering, comparing, replaying, forgetting);
         // A comparison that cannot go on ends like a read that cannot.
         let read = match compared {
             Ok(()) => read,
             Err(StoreError::Fenced { .. }) => Ok(ReadEnd::Fenced),
             Err(error) => Err(error),
         };
-        (read, delivered)
+        (read, delivered, replayed, forgotten)
     };
     tokio::select! {
         ended = renewed => ended,
         ends = loops => match ends {
-            (Err(error), _) | (_, Err(error)) => Ended::Store(error),
-            (Ok(ReadEnd::Fenced), _) | (_, Ok(DeliverEnd::Fenced)) => Ended::Fenced,
-            (Ok(ReadEnd::Stopped), Ok(DeliverEnd::Stopped)) => Ended::Stopped,
+            // A loop that lost the lease says so in its own way; the others may not have noticed.
+            (Ok(ReadEnd::Fenced), ..)
+            | (_, Ok(DeliverEnd::Fenced), ..)
+            | (_, _, Ok(ReplayEnd::Fenced), _)
+            | (.., Err(StoreError::Fenced { .. })) => Ended::Fenced,
+            (Err(error), ..) | (_, Err(error), ..) | (_, _, Err(error), _) | (.., Err(error)) => Ended::Store(error),
+            (Ok(ReadEnd::Stopped), Ok(DeliverEnd::Stopped), Ok(ReplayEnd::Stopped), Ok(())) => Ended::Stopped,
         },
     }
 }

@@ -61,6 +61,7 @@ pub(crate) async fn of(store: &Store, tenant: &Name, row: FlowRow) -> Result<Flo
     let state = store.reader_state(tenant, flow).await?;
     let counts = store.counts(tenant, flow).await?;
     let retried = store.retried(tenant, flow).await?;
+    let (deliveries, removed) = store.deliveries_and_removed(tenant, flow).await?;
     let open = counts.iter().any(|(state, count)| state.is_open() && *count > 0);
     let sending = counts.get(&RecordState::Sending).is_some_and(|count| *count > 0);
     let health = if row.paused.is_some() {
@@ -80,6 +81,8 @@ pub(crate) async fn of(store: &Store, tenant: &Name, row: FlowRow) -> Result<Flo
         counts,
         retried,
         duplicates: state.duplicates,
+        deliveries,
+        removed,
         cursor: state.cursor,
         last_read_at: state.last_read_at,
         caught_up: state.caught_up,

@@ -291,6 +291,7 @@ impl Inner {
                 for ctx in running.values() {
                     ctx.read_now.notify_one();
                     ctx.compare_now.notify_one();
+                    ctx.replay_now.notify_one();
                     ctx.deliver_now.notify_one();
                 }
             }

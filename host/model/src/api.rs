@@ -6,6 +6,10 @@
 mod circuit;
 mod denial;
 mod reconcile;
+mod recovery;
+mod replay;
+mod replay_preview;
+mod storage;
 mod tenant;
 mod webhook;
 
@@ -26,6 +30,15 @@ pub use reconcile::{
     ReconcileFilter, ReconcileMethod, ReconcileMode, ReconcileReport, ReconcileRequest, ReconcileRun,
     ReconcileState,
 };
+pub use recovery::{
+    CauseGroup, CauseSample, EditInfo, EditPayload, Edited, PayloadText, RecordSteps, RemovedPayload,
+    ReplayMark, SelectionPreview, StepRecord, StepResult, WouldSend,
+};
+pub use replay::{ReplayEvent, ReplayInfo, ReplaySelection, ReplaySkipped, ReplayState, StartReplay};
+pub use replay_preview::{
+    Compared, ComparedRecord, DifferingPlace, PreviewReplay, ReplayCursor, ReplayFinding, ReplayPreview,
+};
+pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 pub use webhook::{
     AddWebhook, DeliveryFilter, DeliveryState, DisableWebhook, EventType, RotateWebhookSecret,
@@ -229,6 +242,12 @@ pub struct FlowStatus {
     pub retried: u64,
     /// Repeated reads that were recognised and left out.
     pub duplicates: u64,
+    /// Times that a record was delivered: a replay delivers it once more.
+    #[serde(default)]
+    pub deliveries: u64,
+    /// Records that are not in the ledger any more, because they were older than the flow keeps them.
+    #[serde(default)]
+    pub removed: u64,
     /// Where the source was read up to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cursor: Option<String>,
@@ -365,9 +384,18 @@ pub struct RecordPage {
 pub struct RecordDetail {
     /// As in a list.
     pub summary: RecordSummary,
-    /// As it was read.
+    /// As it was read, or last edited; null if it is not kept any more.
     #[schema(value_type = Object)]
     pub payload: serde_json::Value,
+    /// What is left of a payload that is not kept any more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payload_removed: Option<RemovedPayload>,
+    /// Edits of the payload, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub edits: Vec<EditInfo>,
+    /// Replays that sent it again, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub replays: Vec<ReplayMark>,
     /// The same for every attempt.
     pub idempotency_key: String,
     /// The release that read it.
@@ -392,6 +420,9 @@ pub struct AttemptInfo {
     pub finished_at: Option<i64>,
     /// The destination's release.
     pub release: Digest,
+    /// The replay that had it made, if one did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replay: Option<Name>,
     /// delivered, duplicate, retry, rejected, unknown, dropped, or the finding of a lookup.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outcome: Option<String>,
@@ -423,7 +454,7 @@ pub struct QuarantineGroup {
     pub example: RecordId,
 }
 
-/// Which quarantined records a person decides on: named ones, or all of a flow (and cause).
+/// Which quarantined records a person decides on: named ones, or all that the other fields match. Everything given has to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct QuarantineSelection {
@@ -433,6 +464,16 @@ pub struct QuarantineSelection {
     pub flow: Option<Name>,
     /// With this code.
     pub code: Option<String>,
+    /// With this cause, as [`CauseGroup::id`] names it.
+    pub group: Option<String>,
+    /// Of exactly this key.
+    pub key: Option<String>,
+    /// In quarantine since this moment or later.
+    pub since: Option<i64>,
+    /// In quarantine since this moment or earlier. Given the moment of asking, the selection is frozen: what comes later is not met.
+    pub until: Option<i64>,
+    /// At most this many at once, 1 to 1,000; not given: all of them, in several transactions.
+    pub limit: Option<u32>,
 }
 
 /// Giving quarantined records up.
@@ -459,6 +500,9 @@ pub struct PauseRequest {
 pub struct Affected {
     /// Records.
     pub records: u64,
+    /// Whether there may be more that `limit` kept out.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub more: bool,
 }
 
 /// What the host finds when it looks at itself.

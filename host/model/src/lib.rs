@@ -5,6 +5,8 @@
 //! be cheap to build and safe to share.
 
 pub mod api;
+mod cause;
+mod difference;
 mod duration;
 mod error;
 mod fail_point;
@@ -13,10 +15,13 @@ mod name;
 mod plugin;
 mod reconcile;
 mod record;
+mod retention;
 mod secret;
 mod spec;
 mod tenant;
 
+pub use cause::{message_pattern, path_pattern};
+pub use difference::{Difference, Place, difference};
 pub use duration::Period;
 pub use error::{ErrorCode, PluginError};
 pub use fail_point::FAIL_POINTS;
@@ -30,6 +35,7 @@ pub use record::{
     Attributes, Finding, LookupItem, Operation, Outcome, Page, RawRequest, ReadRequest, Received, Record,
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
 };
+pub use retention::{Keep, RetentionPolicy, is_past};
 pub use secret::{
     Authorization, Authorize, Authorized, RotateKeys, RotatedKeys, SecretInfo, SecretPart, SecretText,
     SetSecret,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Digest, Grants, Name, Period};
+use crate::{Digest, Grants, Name, Period, RetentionPolicy};
 
 pub use reconcile::{ReconcilePolicy, RepairKind};
 
@@ -258,6 +258,9 @@ pub struct FlowSpec {
     /// When source and destination are compared by themselves, and what of them. By hand is always possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconcile: Option<ReconcilePolicy>,
+    /// How long what was moved is kept.
+    #[serde(default, skip_serializing_if = "RetentionPolicy::is_usual")]
+    pub retention: RetentionPolicy,
 }
 
 /// One step between source and destination.
@@ -491,6 +494,7 @@ impl FlowSpec {
         for (field, reason) in self.reconcile.iter().flat_map(ReconcilePolicy::faults) {
             errors.push(SpecError::new(at(&format!("reconcile.{field}")), reason));
         }
+        errors.extend(self.retention.faults(at));
         for (index, step) in self.transforms.iter().enumerate() {
             if step.plugin.digest.is_some() == step.plugin.path.is_some() {
                 let path = at(&format!("transform[{index}].plugin"));

@@ -16,10 +16,12 @@ use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
     Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
-        DenialInfo, DenialList, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest,
-        ReconcileRun, RecordDetail, RecordFilter, RecordPage, ReleaseInfo, TenantInfo,
+        Affected, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo,
+        DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited, FlowStatus,
+        PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup, QuarantineSelection,
+        ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail, RecordFilter,
+        RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview, SelectionPreview,
+        StartReplay, StorageReport, TenantInfo, Vacuum, Vacuumed,
     },
 };
 
@@ -110,6 +112,13 @@ impl HttpClient {
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Problem> {
         self.answer(self.request(Method::GET, path)).await
+    }
+
+    /// A list of one flow, or of all.
+    async fn of_flow<T: DeserializeOwned>(&self, path: &[&str], flow: Option<&Name>) -> Result<T, Problem> {
+        let request = self.request(Method::GET, path);
+        self.answer(request.query(&flow.map(|flow| ("flow", flow)).into_iter().collect::<Vec<_>>()))
+            .await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -266,9 +275,7 @@ impl Operations for HttpClient {
     }
 
     async fn quarantine(&self, flow: Option<&Name>) -> Result<Vec<QuarantineGroup>, Problem> {
-        let request = self.request(Method::GET, &["quarantine"]);
-        self.answer(request.query(&flow.map(|flow| ("flow", flow)).into_iter().collect::<Vec<_>>()))
-            .await
+        self.of_flow(&["quarantine"], flow).await
     }
 
     async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem> {
@@ -298,6 +305,68 @@ impl Operations for HttpClient {
 
     async fn abort_reconcile(&self, id: &str) -> Result<ReconcileRun, Problem> {
         self.act(&["reconciles", id, "abort"]).await
+    }
+
+    async fn quarantine_preview(&self, selection: &QuarantineSelection) -> Result<SelectionPreview, Problem> {
+        self.post(&["quarantine", "preview"], selection).await
+    }
+
+    async fn cause_groups(&self, flow: Option<&Name>) -> Result<Vec<CauseGroup>, Problem> {
+        self.of_flow(&["quarantine", "groups"], flow).await
+    }
+
+    async fn steps(&self, id: &RecordId) -> Result<RecordSteps, Problem> {
+        self.get(&["records", id.flow.as_str(), &id.seq.to_string(), "steps"])
+            .await
+    }
+
+    async fn payload(&self, id: &RecordId) -> Result<PayloadText, Problem> {
+        self.get(&["records", id.flow.as_str(), &id.seq.to_string(), "payload"])
+            .await
+    }
+
+    async fn edit_payload(&self, id: &RecordId, edit: &EditPayload) -> Result<Edited, Problem> {
+        let seq = id.seq.to_string();
+        let path = ["records", id.flow.as_str(), &seq, "payload"];
+        self.answer(self.request(Method::PUT, &path).json(edit)).await
+    }
+
+    async fn replays(&self, flow: Option<&Name>) -> Result<Vec<ReplayInfo>, Problem> {
+        self.of_flow(&["replays"], flow).await
+    }
+
+    async fn replay(&self, name: &Name) -> Result<ReplayInfo, Problem> {
+        self.get(&["replays", name.as_str()]).await
+    }
+
+    async fn preview_replay(&self, request: &PreviewReplay) -> Result<ReplayPreview, Problem> {
+        self.post(&["replay-preview"], request).await
+    }
+
+    async fn start_replay(&self, start: &StartReplay) -> Result<ReplayInfo, Problem> {
+        self.post(&["replays"], start).await
+    }
+
+    async fn switch_replay(&self, name: &Name, event: ReplayEvent) -> Result<ReplayInfo, Problem> {
+        let verb = match event {
+            ReplayEvent::Pause => "pause",
+            ReplayEvent::Resume => "resume",
+            ReplayEvent::Abort => "abort",
+            ReplayEvent::Exhausted => {
+                return Err(crate::problem::internal(
+                    "only the host itself finds that a replay is done",
+                ));
+            }
+        };
+        self.act(&["replays", name.as_str(), verb]).await
+    }
+
+    async fn storage(&self) -> Result<StorageReport, Problem> {
+        self.get(&["storage"]).await
+    }
+
+    async fn vacuum(&self, request: &Vacuum) -> Result<Vacuumed, Problem> {
+        self.post(&["storage", "vacuum"], request).await
     }
 
     async fn secrets(&self) -> Result<Vec<SecretInfo>, Problem> {

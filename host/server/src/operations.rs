@@ -10,10 +10,12 @@ use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
     Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
-        DenialInfo, DenialList, Discard, DoctorReport, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest,
-        ReconcileRun, RecordDetail, RecordFilter, RecordPage, ReleaseInfo, TenantInfo,
+        Affected, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo,
+        DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited, FlowStatus,
+        PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup, QuarantineSelection,
+        ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail, RecordFilter,
+        RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview, SelectionPreview,
+        StartReplay, StorageReport, TenantInfo, Vacuum, Vacuumed,
     },
 };
 
@@ -75,6 +77,27 @@ pub trait Operations: Send + Sync {
     async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem>;
     /// Gives quarantined records up.
     async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem>;
+    /// What a decision on quarantined records would meet, frozen at this moment.
+    async fn quarantine_preview(&self, selection: &QuarantineSelection) -> Result<SelectionPreview, Problem>;
+    /// Stuck records by cause.
+    async fn cause_groups(&self, flow: Option<&Name>) -> Result<Vec<CauseGroup>, Problem>;
+    /// What the transforms make of a record now, and what would be sent.
+    async fn steps(&self, id: &RecordId) -> Result<RecordSteps, Problem>;
+    /// A record's payload as a text.
+    async fn payload(&self, id: &RecordId) -> Result<PayloadText, Problem>;
+    /// Replaces the payload of a record in quarantine; the one before is kept.
+    async fn edit_payload(&self, id: &RecordId, edit: &EditPayload) -> Result<Edited, Problem>;
+
+    /// Replays, the newest first.
+    async fn replays(&self, flow: Option<&Name>) -> Result<Vec<ReplayInfo>, Problem>;
+    /// One replay and how far it is.
+    async fn replay(&self, name: &Name) -> Result<ReplayInfo, Problem>;
+    /// What a replay would do. Writes nothing, here or at the destination.
+    async fn preview_replay(&self, request: &PreviewReplay) -> Result<ReplayPreview, Problem>;
+    /// Starts a replay; whoever holds the flow works on it from then on.
+    async fn start_replay(&self, start: &StartReplay) -> Result<ReplayInfo, Problem>;
+    /// Pauses, resumes or aborts a replay.
+    async fn switch_replay(&self, name: &Name, event: ReplayEvent) -> Result<ReplayInfo, Problem>;
 
     /// Has a flow's two ends compared, and what differs repaired if that is asked for. Returns at once; the comparison is over when its
     /// state says so.
@@ -156,6 +179,10 @@ pub trait Operations: Send + Sync {
         webhook: &Name,
         filter: &DeliveryFilter,
     ) -> Result<Vec<WebhookDelivery>, Problem>;
+    /// How much room the database takes, by tenant, flow and kind. For whoever runs the host.
+    async fn storage(&self) -> Result<StorageReport, Problem>;
+    /// Gives space that holds nothing back to the file system. For whoever runs the host.
+    async fn vacuum(&self, request: &Vacuum) -> Result<Vacuumed, Problem>;
 
     /// Looks at the host itself: database, disk, sandbox, plugins, flows.
     async fn doctor(&self) -> Result<DoctorReport, Problem>;

@@ -53,6 +53,7 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
         "comparison" => {
             "`stecker reconcile list FLOW` shows the comparisons that are kept; the last 100 of each flow are".to_owned()
         }
+        "replay" => "`stecker replay list` shows the replays that there are".to_owned(),
         "record" => "`stecker records list` shows the records that there are".to_owned(),
         other => format!("look up which {other}s there are"),
     };
@@ -182,9 +183,14 @@ pub(crate) fn flow(error: FlowError) -> Problem {
 
 /// A setup that cannot be applied.
 pub(crate) fn faulty_setup(faults: Vec<Fault>) -> Problem {
+    faulty("the setup", faults)
+}
+
+/// Something that has faults, each with its place.
+pub(crate) fn faulty(what: &str, faults: Vec<Fault>) -> Problem {
     let detail = match faults.as_slice() {
         [only] => format!("{}: {}", only.path, only.reason),
-        several => format!("the setup has {} faults", several.len()),
+        several => format!("{what} has {} faults", several.len()),
     };
     invalid(detail, faults)
 }

@@ -8,7 +8,7 @@ use stecker_model::{Digest, Name, Record, RecordState};
 
 use crate::{
     Store, StoreError,
-    counters::Tally,
+    counters::{PAYLOAD_BYTES, PAYLOADS, Tally},
     sql::{Columns, Sql, Tx, pieces, storable, to_i64, to_json},
 };
 
@@ -79,10 +79,15 @@ fn check(record: &Record) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What a record takes in the table of payloads.
+fn payload_bytes(record: &Record) -> i64 {
+    to_i64(record.payload.len() + record.before.as_ref().map_or(0, String::len))
+}
+
 /// Where records go, and who is allowed to number them: the row of the flow's reader, held until the transaction ends.
-struct Place {
-    connection: String,
-    next_seq: i64,
+pub(crate) struct Place {
+    pub(crate) connection: String,
+    pub(crate) next_seq: i64,
 }
 
 impl Store {
@@ -120,6 +125,7 @@ impl Store {
             fresh.push((place.next_seq + to_i64(fresh.len()), record));
         }
         let accepted = fresh.len();
+        let bytes = fresh.iter().map(|(_, record)| payload_bytes(record)).sum();
         let duplicates = read - accepted;
         insert_records(tx, (tenant, flow), &place.connection, release, &fresh, now).await?;
         insert_payloads(tx, tenant, flow, &fresh).await?;
@@ -136,6 +142,8 @@ impl Store {
         .await?;
         let mut tally = Tally::default();
         tally.added(RecordState::Queued, to_i64(accepted));
+        tally.count(PAYLOADS, to_i64(accepted));
+        tally.count(PAYLOAD_BYTES, bytes);
         tally.write(self, tx, tenant, flow).await?;
         Ok(Committed {
             accepted: accepted as u64,
@@ -143,7 +151,7 @@ impl Store {
         })
     }
 
-    async fn place(&self, tx: &mut Tx, tenant: &Name, flow: &Name) -> Result<Place, StoreError> {
+    pub(crate) async fn place(&self, tx: &mut Tx, tenant: &Name, flow: &Name) -> Result<Place, StoreError> {
         let mut sql = Sql::new("SELECT connection, next_seq FROM readers WHERE tenant = ");
         sql.bind(tenant.as_str())
             .push(" AND flow = ")
@@ -161,7 +169,7 @@ impl Store {
     }
 }
 
-async fn newest(
+pub(crate) async fn newest(
     tx: &mut Tx,
     tenant: &Name,
     flow: &Name,
@@ -257,11 +265,16 @@ async fn insert_payloads(
     Ok(())
 }
 
+/// Records of one lane keep their order.
+pub(crate) fn lane(tenant: &Name, flow: &Name, stream: &str, key: &str) -> [u8; 32] {
+    fingerprint(&[tenant.as_str(), flow.as_str(), stream, key])
+}
+
 async fn enqueue(tx: &mut Tx, tenant: &Name, flow: &Name, fresh: &[(i64, Record)]) -> Result<(), StoreError> {
     for piece in pieces(fresh) {
         let mut sql = Sql::new("INSERT INTO queue (tenant, flow, seq, lane, state) VALUES ");
         sql.rows(piece, |row, (seq, record)| {
-            let lane = fingerprint(&[tenant.as_str(), flow.as_str(), &record.stream, &record.key]);
+            let lane = lane(tenant, flow, &record.stream, &record.key);
             row.value(tenant.as_str())
                 .value(flow.as_str())
                 .value(*seq)

@@ -6,7 +6,8 @@ use stecker_model::{Digest, Name, OnQuarantine, RecordState, api::Reason};
 
 use crate::{
     Backend, Lease, Store, StoreError,
-    counters::Tally,
+    causes::cause,
+    counters::{ATTEMPTS, Tally},
     due::{in_the_way, parse_state},
     sql::{Columns, OF_QUEUE, OF_RECORDS, Sql, Tx, pieces, to_i64, to_json},
 };
@@ -15,6 +16,8 @@ use crate::{
 pub(crate) struct Held {
     pub(crate) state: RecordState,
     pub(crate) attempts: i64,
+    /// A person or a replay sent it again, after its first attempts.
+    pub(crate) sent_again: bool,
 }
 
 impl Store {
@@ -30,7 +33,7 @@ impl Store {
         for piece in pieces(seqs) {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push(
-                "SELECT r.seq, r.state, r.attempts FROM v \
+                "SELECT r.seq, r.state, r.attempts, r.attempts_at_reset FROM v \
                  JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq ORDER BY r.seq",
             )
             .push(match self.backend() {
@@ -41,6 +44,7 @@ impl Store {
                 let found = Held {
                     state: parse_state(&row.text("state")?)?,
                     attempts: row.int("attempts")?,
+                    sent_again: row.int("attempts_at_reset")? > 0,
                 };
                 held.insert(row.int("seq")?, found);
             }
@@ -79,11 +83,13 @@ impl Store {
                 return Err(StoreError::conflict(what));
             }
             tally.moved(record.state, RecordState::Sending, 1);
-            if record.attempts == 1 {
+            // One that was delivered and is queued again by a replay did not need it.
+            if record.attempts == 1 && record.state != RecordState::Queued {
                 tally.retried();
             }
             attempts.push((*seq, record.attempts + 1));
         }
+        tally.count(ATTEMPTS, to_i64(attempts.len()));
         for piece in pieces(&attempts) {
             let seqs: Vec<i64> = piece.iter().map(|(seq, _)| *seq).collect();
             send(&mut tx, tenant, flow, &seqs, now).await?;
@@ -135,6 +141,7 @@ impl Store {
             .map(|row| row.int("seq"))
             .collect::<Result<Vec<_>, _>>()?;
         let reason_json = to_json(&reason)?;
+        let cause = cause(flow, &reason);
         for piece in pieces(&found) {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push("UPDATE records SET state = 'unknown', next_attempt_at = ")
@@ -150,6 +157,8 @@ impl Store {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push("UPDATE queue SET state = 'unknown', next_attempt_at = ")
                 .bind(look_at)
+                .push(", cause = ")
+                .bind(&*cause)
                 .push(OF_QUEUE);
             sql.query()?.execute(&mut *tx).await?;
         }

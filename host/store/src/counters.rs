@@ -12,6 +12,18 @@ use crate::{
 
 const RETRIED: &str = "retried";
 const FOUND_THERE: &str = "found-there";
+/// Times that a record was delivered.
+pub(crate) const DELIVERIES: &str = "deliveries";
+/// Attempts in the ledger.
+pub(crate) const ATTEMPTS: &str = "attempts";
+/// Payloads that are kept.
+pub(crate) const PAYLOADS: &str = "payloads";
+/// Bytes of them, those of the payload before the change included.
+pub(crate) const PAYLOAD_BYTES: &str = "payload-bytes";
+/// Payloads of which digest and size are left.
+pub(crate) const PAYLOADS_REMOVED: &str = "payloads-removed";
+/// Records that are not in the ledger any more.
+pub(crate) const REMOVED: &str = "removed";
 
 /// By how much one transaction moves a flow's numbers.
 #[derive(Debug, Default)]
@@ -20,7 +32,7 @@ pub(crate) struct Tally(BTreeMap<&'static str, i64>);
 impl Tally {
     /// Records that are new to the ledger.
     pub(crate) fn added(&mut self, state: RecordState, records: i64) {
-        *self.0.entry(state.as_str()).or_default() += records;
+        self.count(state.as_str(), records);
     }
 
     /// Records that went from one state to another.
@@ -29,14 +41,19 @@ impl Tally {
         self.added(to, records);
     }
 
+    /// Something else that is counted beside the ledger.
+    pub(crate) fn count(&mut self, what: &'static str, n: i64) {
+        *self.0.entry(what).or_default() += n;
+    }
+
     /// A record that goes into its second attempt.
     pub(crate) fn retried(&mut self) {
-        *self.0.entry(RETRIED).or_default() += 1;
+        self.count(RETRIED, 1);
     }
 
     /// A record that the destination had already.
     pub(crate) fn found_there(&mut self) {
-        *self.0.entry(FOUND_THERE).or_default() += 1;
+        self.count(FOUND_THERE, 1);
     }
 
     /// Writes the changes, in the order of their names, so that no two transactions wait for each other crosswise.
@@ -67,7 +84,11 @@ impl Tally {
 }
 
 impl Store {
-    async fn numbers(&self, tenant: &Name, flow: &Name) -> Result<BTreeMap<String, u64>, StoreError> {
+    pub(crate) async fn numbers(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+    ) -> Result<BTreeMap<String, u64>, StoreError> {
         let rows = sqlx::query(
             "SELECT what, CAST(SUM(n) AS BIGINT) AS n FROM counters WHERE tenant = $1 AND flow = $2 GROUP BY what",
         )
@@ -104,6 +125,16 @@ impl Store {
             .filter(|(state, _)| state.is_open())
             .map(|(_, count)| count)
             .sum())
+    }
+
+    /// How often a record of a flow was delivered, and how many records are not in the ledger any more.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn deliveries_and_removed(&self, tenant: &Name, flow: &Name) -> Result<(u64, u64), StoreError> {
+        let numbers = self.numbers(tenant, flow).await?;
+        let of = |what: &str| numbers.get(what).copied().unwrap_or(0);
+        Ok((of(DELIVERIES), of(REMOVED)))
     }
 
     /// A flow's records that needed more than one attempt.

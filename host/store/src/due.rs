@@ -48,6 +48,13 @@ pub(crate) const fn in_the_way(on_quarantine: OnQuarantine) -> &'static str {
     }
 }
 
+/// Goes on after [`Sql::with_keys`]: whole records with their payloads.
+const WHOLE: &str = "SELECT r.seq, r.stream, r.key, r.source_version, r.operation, r.event_time, r.attributes, \
+    r.idempotency_key, r.state, r.attempts, r.attempts_at_reset, r.release, r.outputs, r.repair, \
+    p.payload, p.before_payload FROM v \
+    JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq \
+    JOIN payloads AS p ON p.tenant = v.tenant AND p.flow = v.flow AND p.seq = v.seq";
+
 fn waiting_in(column: &str, tenant: &Name, flow: &Name, condition: &str, on_quarantine: OnQuarantine) -> Sql {
     let mut sql = Sql::new("SELECT ");
     sql.push(column)
@@ -163,20 +170,37 @@ impl Store {
         let mut due = Vec::with_capacity(seqs.len());
         for piece in pieces(&seqs) {
             let mut sql = Sql::with_keys(tenant, flow, piece);
-            sql.push(
-                "SELECT r.seq, r.stream, r.key, r.source_version, r.operation, r.event_time, r.attributes, \
-                 r.idempotency_key, r.state, r.attempts, r.attempts_at_reset, r.release, r.outputs, r.repair, \
-                 p.payload, p.before_payload FROM v \
-                 JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq \
-                 JOIN payloads AS p ON p.tenant = v.tenant AND p.flow = v.flow AND p.seq = v.seq \
-                 WHERE r.state IN ('queued', 'retrying', 'unknown')",
-            );
+            sql.push(WHOLE)
+                .push(" WHERE r.state IN ('queued', 'retrying', 'unknown')");
             for row in sql.query()?.fetch_all(self.reader()).await? {
                 due.push(due_record(&row)?);
             }
         }
         due.sort_unstable_by_key(|record| record.seq);
         Ok(due)
+    }
+
+    /// Records by number with their payloads, whatever their state, in the shape of those that are due. What is not there is left
+    /// out, and so is a record whose payload is not kept any more.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn whole_records(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+        seqs: &[i64],
+    ) -> Result<Vec<DueRecord>, StoreError> {
+        let mut found = Vec::with_capacity(seqs.len());
+        for piece in pieces(seqs) {
+            let mut sql = Sql::with_keys(tenant, flow, piece);
+            sql.push(WHOLE);
+            for row in sql.query()?.fetch_all(self.reader()).await? {
+                found.push(due_record(&row)?);
+            }
+        }
+        found.sort_unstable_by_key(|record| record.seq);
+        Ok(found)
     }
 
     /// When the next record that was tried before is due, if none is in its way; it may be in the past. Records that were

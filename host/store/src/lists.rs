@@ -3,7 +3,10 @@
 use sqlx::any::AnyRow;
 use stecker_model::{
     Name, RecordId,
-    api::{AttemptInfo, QuarantineGroup, Reason, RecordDetail, RecordFilter, RecordPage, RecordSummary},
+    api::{
+        AttemptInfo, QuarantineGroup, Reason, RecordDetail, RecordFilter, RecordPage, RecordSummary,
+        RemovedPayload,
+    },
 };
 
 use crate::{
@@ -12,7 +15,7 @@ use crate::{
     sql::{Columns, Sql},
 };
 
-const SUMMARY: &str = "SELECT r.flow, r.seq, r.stream, r.key, r.source_version, r.operation, r.state, r.attempts, \
+pub(crate) const SUMMARY: &str = "SELECT r.flow, r.seq, r.stream, r.key, r.source_version, r.operation, r.state, r.attempts, \
     r.accepted_at, r.updated_at, r.next_attempt_at, r.external_id, r.reason";
 
 /// The most that one list or one overview shows.
@@ -22,7 +25,7 @@ fn attempt_number(row: &AnyRow, column: &str) -> Result<u32, StoreError> {
     u32::try_from(row.int(column)?).map_err(|error| StoreError::corrupt(format!("column {column}"), error))
 }
 
-fn summary(row: &AnyRow) -> Result<RecordSummary, StoreError> {
+pub(crate) fn summary(row: &AnyRow) -> Result<RecordSummary, StoreError> {
     Ok(RecordSummary {
         id: RecordId {
             flow: row.parsed("flow")?,
@@ -40,6 +43,17 @@ fn summary(row: &AnyRow) -> Result<RecordSummary, StoreError> {
         external_id: row.maybe_text("external_id")?,
         reason: row.maybe_json("reason")?,
     })
+}
+
+fn removed(row: &AnyRow) -> Result<Option<RemovedPayload>, StoreError> {
+    let Some(removed_at) = row.maybe_int("removed_at")? else {
+        return Ok(None);
+    };
+    Ok(Some(RemovedPayload {
+        sha256: hex::encode(row.bytes("digest")?),
+        size: row.count("size")?,
+        removed_at,
+    }))
 }
 
 impl Store {
@@ -103,8 +117,9 @@ impl Store {
     pub async fn record(&self, tenant: &Name, id: &RecordId) -> Result<Option<RecordDetail>, StoreError> {
         let mut sql = Sql::new(SUMMARY);
         sql.push(
-            ", r.idempotency_key, r.release, r.attributes, p.payload FROM records AS r LEFT JOIN payloads AS p \
-             ON p.tenant = r.tenant AND p.flow = r.flow AND p.seq = r.seq WHERE r.tenant = ",
+            ", r.idempotency_key, r.release, r.attributes, p.payload, d.digest, d.size, d.removed_at FROM records AS r \
+             LEFT JOIN payloads AS p ON p.tenant = r.tenant AND p.flow = r.flow AND p.seq = r.seq \
+             LEFT JOIN payload_digests AS d ON d.tenant = r.tenant AND d.flow = r.flow AND d.seq = r.seq WHERE r.tenant = ",
         )
         .bind(tenant.as_str())
         .push(" AND r.flow = ")
@@ -123,11 +138,18 @@ impl Store {
         .bind(id.seq)
         .fetch_all(self.reader())
         .await?;
+        let replays = self.replay_marks(tenant, id).await?;
         let attempts = rows
             .iter()
             .map(|row| {
+                let attempt = attempt_number(row, "attempt")?;
                 Ok(AttemptInfo {
-                    attempt: attempt_number(row, "attempt")?,
+                    attempt,
+                    replay: replays
+                        .iter()
+                        .rev()
+                        .find(|mark| mark.after_attempt < attempt)
+                        .map(|mark| mark.replay.clone()),
                     started_at: row.int("started_at")?,
                     finished_at: row.maybe_int("finished_at")?,
                     release: row.parsed("release")?,
@@ -147,6 +169,9 @@ impl Store {
         Ok(Some(RecordDetail {
             summary: summary(&row)?,
             payload,
+            payload_removed: removed(&row)?,
+            edits: self.edits(tenant, id).await?,
+            replays,
             idempotency_key: row.text("idempotency_key")?,
             release: row.parsed("release")?,
             attributes: row.maybe_json("attributes")?.unwrap_or_default(),

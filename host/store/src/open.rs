@@ -135,7 +135,8 @@ async fn check_and_migrate(
         .max()
         .unwrap_or(0);
     if backend == Backend::Sqlite {
-        sqlx::query("PRAGMA busy_timeout = 10000")
+        // The second only counts for a file that is empty: its pages can be given back piece by piece later on.
+        sqlx::raw_sql("PRAGMA busy_timeout = 10000; PRAGMA auto_vacuum = INCREMENTAL;")
             .execute(&mut *connection)
             .await?;
     }

@@ -6,7 +6,8 @@ use stecker_model::{Name, RecordState, api::Reason};
 
 use crate::{
     Lease, Store, StoreError,
-    counters::Tally,
+    causes::cause,
+    counters::{DELIVERIES, Tally},
     outgoing::events,
     sql::{LEAVE_QUEUE, OF_QUEUE, OF_RECORDS, Sql, Tx, pieces, readable, storable, to_json},
 };
@@ -148,8 +149,12 @@ impl Store {
                 settlement.outputs.as_deref().unwrap_or_default(),
             )?;
             tally.moved(record.state, settlement.to.state(), 1);
-            if matches!(settlement.to, SettledState::Delivered { duplicate: true, .. }) {
-                tally.found_there();
+            if let SettledState::Delivered { duplicate, .. } = settlement.to {
+                tally.count(DELIVERIES, 1);
+                // That what was sent again on purpose is there already is no news.
+                if duplicate && !record.sent_again {
+                    tally.found_there();
+                }
             }
             let tried = matches!(record.state, RecordState::Sending | RecordState::Unknown);
             rows.push(Row {
@@ -221,16 +226,18 @@ async fn move_in_queue(tx: &mut Tx, tenant: &Name, flow: &Name, rows: &[Row]) ->
         sql.query()?.execute(&mut **tx).await?;
     }
     for piece in pieces(&stay) {
-        let mut sql = Sql::new("WITH v (tenant, flow, seq, state, next_attempt_at) AS (VALUES ");
+        let mut sql = Sql::new("WITH v (tenant, flow, seq, state, next_attempt_at, cause) AS (VALUES ");
         sql.rows(piece, |values, row| {
+            let to = &row.settlement.to;
             values
                 .value(tenant.as_str())
                 .value(flow.as_str())
                 .value(row.settlement.seq)
-                .value(row.settlement.to.state().as_str())
-                .value(row.settlement.to.at());
+                .value(to.state().as_str())
+                .value(to.at())
+                .value(to.reason().map(|reason| cause(flow, reason)));
         });
-        sql.push(") UPDATE queue SET state = v.state, next_attempt_at = v.next_attempt_at")
+        sql.push(") UPDATE queue SET state = v.state, next_attempt_at = v.next_attempt_at, cause = v.cause")
             .push(OF_QUEUE);
         sql.query()?.execute(&mut **tx).await?;
     }

@@ -128,7 +128,7 @@ async fn an_operator_decides(on_postgres: bool) {
     let sku = sku.split('`').nth(1).unwrap();
     assert_eq!(account.verdict().permanently_rejected.len(), 1);
     scene.systems.learn_item(sku);
-    let retried = scene.json(&["quarantine", "retry", "--flow", "orders-to-erp"]);
+    let retried = scene.json(&["quarantine", "retry", "--flow", "orders-to-erp", "--yes"]);
     assert_eq!(retried["records"], 1, "{retried}");
     let progress = scene
         .until("nothing in quarantine, nothing missing", |progress, systems| {

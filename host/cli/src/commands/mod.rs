@@ -1,18 +1,23 @@
 //! One file per group of commands: take the words, call the operation, show what it says.
 
+mod confirm;
 mod connection;
 mod denials;
 mod doctor;
+mod edit;
 mod flow;
 mod plugin;
 mod quarantine;
 mod reconcile;
 mod records;
 mod release;
+mod replay;
 mod schema;
 mod secret;
 mod serve;
 mod setup;
+mod steps;
+mod storage;
 mod tenant;
 mod webhook;
 
@@ -25,10 +30,12 @@ pub(crate) use quarantine::quarantine;
 pub(crate) use reconcile::reconcile;
 pub(crate) use records::records;
 pub(crate) use release::release;
+pub(crate) use replay::replay;
 pub(crate) use schema::{completion, schema};
 pub(crate) use secret::secret;
 pub(crate) use serve::serve;
 pub(crate) use setup::apply;
+pub(crate) use storage::storage;
 pub(crate) use tenant::tenant;
 pub(crate) use webhook::webhook;
 

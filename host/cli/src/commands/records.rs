@@ -7,7 +7,7 @@ use stecker_model::{
 
 use crate::{
     args::{Globals, RecordQuery, Records},
-    commands::cause,
+    commands::{cause, steps},
     failure::Result,
     output::{Output, Page, bad, dim, good, time, warn},
     target::Target,
@@ -26,7 +26,11 @@ async fn answer(target: &Target, output: Output, command: Records) -> Result<()>
             let page = list(target, query).await?;
             output.answer(&page, |out| show_list(out, &page))?;
         }
-        Records::Show { id } => {
+        Records::Show { id, steps: true } => {
+            let steps = target.operations().steps(&id).await?;
+            output.answer(&steps, |out| steps::show(out, &steps))?;
+        }
+        Records::Show { id, steps: false } => {
             let detail = target.operations().record(&id).await?;
             output.answer(&detail, |out| show(out, &detail))?;
         }
@@ -134,18 +138,48 @@ fn show(out: &mut Page, detail: &RecordDetail) {
                 attempt.outcome.clone().unwrap_or_default(),
                 attempt.request.as_deref().map_or_else(String::new, short),
                 attempt.answer.as_deref().map_or_else(String::new, short),
+                attempt
+                    .replay
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
                 attempt.reason.as_ref().map_or_else(String::new, cause),
             ]
         });
         out.table(
             &[
-                "ATTEMPT", "BEGAN", "TOOK", "OUTCOME", "SENT", "ANSWERED", "REASON",
+                "ATTEMPT", "BEGAN", "TOOK", "OUTCOME", "SENT", "ANSWERED", "REPLAY", "REASON",
             ],
             &rows.collect::<Vec<_>>(),
         );
     }
+    for mark in &detail.replays {
+        out.line("");
+        out.field("replay", mark.replay.as_str());
+        out.field("  started by", format!("{}, because {}", mark.actor, mark.reason));
+        out.field("  queued it", time(mark.at));
+    }
+    for edit in &detail.edits {
+        out.line("");
+        out.field(
+            "edit",
+            format!("{} by {} at {}", edit.edit, edit.actor, time(edit.at)),
+        );
+        out.field("  because", &edit.reason);
+        out.field(
+            "  replaced",
+            edit.replaced.as_deref().unwrap_or("(not kept any more)"),
+        );
+    }
     out.line("");
-    out.line(serde_json::to_string_pretty(&detail.payload).unwrap_or_default());
+    match &detail.payload_removed {
+        Some(removed) => {
+            out.field("payload", format!("not kept since {}", time(removed.removed_at)));
+            out.field("  sha-256", &removed.sha256);
+            out.field("  bytes", removed.size.to_string());
+        }
+        None => out.line(serde_json::to_string_pretty(&detail.payload).unwrap_or_default()),
+    }
 }
 
 /// Enough of a digest to see whether two are the same.

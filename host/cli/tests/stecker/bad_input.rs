@@ -229,6 +229,34 @@ fn things_that_are_not_there() {
         (&["records", "show", "orders/1"], "stecker records list"),
         (&["records", "list", "--flow", "orders"], "stecker flow list"),
         (&["quarantine", "list", "--flow", "orders"], "stecker flow list"),
+        (&["quarantine", "groups", "--flow", "orders"], "stecker flow list"),
+        (
+            &["records", "show", "orders/1", "--steps"],
+            "stecker records list",
+        ),
+        (
+            &[
+                "quarantine",
+                "edit",
+                "orders/1",
+                "--reason",
+                "x",
+                "--payload",
+                "-",
+            ],
+            "stecker records list",
+        ),
+        (&["replay", "list", "--flow", "orders"], "stecker flow list"),
+        (&["replay", "show", "again"], "stecker replay list"),
+        (&["replay", "abort", "again"], "stecker replay list"),
+        (
+            &["replay", "start", "orders", "--since", "1h", "--reason", "x"],
+            "stecker flow list",
+        ),
+        (
+            &["replay", "start", "orders", "--since", "1h", "--dry-run"],
+            "stecker flow list",
+        ),
     ] {
         says(
             &run(dir.path(), words).expect(1).stderr,

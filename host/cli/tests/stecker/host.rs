@@ -119,6 +119,8 @@ fn empty_lists_say_what_to_do_and_are_empty_for_programs() {
         ["flow", "list"],
         ["release", "list"],
         ["quarantine", "list"],
+        ["quarantine", "groups"],
+        ["replay", "list"],
     ] {
         assert!(run(dir.path(), &words).expect(0).stdout.lines().count() == 1);
         assert_eq!(

@@ -59,7 +59,7 @@ pub(crate) async fn becomes(
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
         let batch: Vec<Record> = records.by_ref().take(BATCH).collect();
-        for prepared in prepare::prepare(ctx, transforms, batch).await? {
+        for prepared in prepare::prepare(&ctx.spec, transforms, batch).await? {
             all.push(match prepared {
                 Prepared::Write(outputs) => Becomes {
                     outputs: outputs

@@ -325,7 +325,7 @@ async fn places(
             .collect();
         let records = ctx.store.ledger_records((&ctx.tenant, ctx.flow()), &seqs).await?;
         let records = records.into_iter().map(|record| record.record).collect();
-        let written: Vec<_> = prepare::prepare(ctx, transforms, records)
+        let written: Vec<_> = prepare::prepare(&ctx.spec, transforms, records)
             .await?
             .into_iter()
             .flat_map(|prepared| match prepared {

@@ -255,7 +255,7 @@ impl Ledger {
     }
 
     fn add(&self, tenant: &str, status: &stecker_model::api::FlowStatus) {
-        use stecker_model::{RecordState, api::FlowHealth};
+        use stecker_model::api::FlowHealth;
         let flow = status.spec.name.as_str();
         for (state, count) in &status.counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
@@ -267,12 +267,8 @@ impl Ledger {
             .with_label_values(&[tenant, flow])
             .set(i64::from(status.health == FlowHealth::Failing));
         let values = [
-            status.counts.values().sum(),
-            status
-                .counts
-                .get(&RecordState::Delivered)
-                .copied()
-                .unwrap_or_default(),
+            status.counts.values().sum::<u64>() + status.removed,
+            status.deliveries,
             status.retried,
             status.duplicates,
             status.reads_completed,

@@ -29,6 +29,7 @@ use super::{AppState, auth, routes};
         (name = "flows", description = "Paths of records."),
         (name = "records", description = "The ledger and the quarantine."),
         (name = "reconciles", description = "Comparisons of a flow's two ends."),
+        (name = "replays", description = "Records sent again on purpose."),
         (name = "secrets", description = "The vault: secrets go in and never come out."),
         (name = "denials", description = "What plugins asked for and were refused."),
         (name = "tenants", description = "What tenants may have in all, and what they used."),

@@ -7,7 +7,10 @@ mod denials;
 mod doctor;
 mod plan;
 mod reconcile;
+mod recovery;
+mod replays;
 mod secrets;
+mod storage;
 mod tenants;
 mod webhooks;
 
@@ -23,10 +26,12 @@ use stecker_model::{
     Authorization, Authorize, Authorized, Name, PluginRef, RecordId, RotateKeys, RotatedKeys, SecretInfo,
     SetSecret, Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo, DenialFilter,
-        DenialInfo, DenialList, Discard, DoctorReport, Fault, FlowStatus, PauseRequest, Plan, Problem,
-        QuarantineGroup, QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest,
-        ReconcileRun, RecordDetail, RecordFilter, RecordPage, ReleaseInfo, TenantInfo,
+        Affected, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo,
+        DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited, Fault, FlowStatus,
+        PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup, QuarantineSelection,
+        ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail, RecordFilter,
+        RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview, SelectionPreview,
+        StartReplay, StorageReport, TenantInfo, Vacuum, Vacuumed,
     },
 };
 use stecker_store::{Store, StoreError};
@@ -237,20 +242,6 @@ fn reason(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn selected(selection: &QuarantineSelection) -> Result<(), Problem> {
-    if selection.ids.is_empty() && selection.flow.is_none() {
-        let what = "selects nothing: give record ids, or a flow (and the code of a cause)";
-        return Err(problem::invalid_field("selection", what));
-    }
-    if selection.ids.len() > SELECTION {
-        return Err(problem::invalid_field(
-            "ids",
-            format!("has more than {SELECTION} records; select by flow and code instead"),
-        ));
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl Operations for Service {
     async fn add_release(&self, component: Vec<u8>) -> Result<ReleaseInfo, Problem> {
@@ -405,33 +396,59 @@ impl Operations for Service {
     }
 
     async fn quarantine_retry(&self, selection: &QuarantineSelection) -> Result<Affected, Problem> {
-        selected(selection)?;
-        let records = self
-            .store
-            .retry_quarantined(&self.tenant, selection, &self.actor, now_ms())
-            .await
-            .map_err(failed)?;
-        self.engine.wake();
-        Ok(Affected { records })
+        recovery::retry(self, selection).await
     }
 
     async fn quarantine_discard(&self, discard: &Discard) -> Result<Affected, Problem> {
-        selected(&discard.selection)?;
-        reason(&discard.reason)?;
-        let records = self
-            .store
-            .discard_quarantined(
-                &self.tenant,
-                &discard.selection,
-                &discard.reason,
-                &self.actor,
-                now_ms(),
-            )
-            .await
-            .map_err(failed)?;
-        // Records that waited behind the discarded ones can go on.
-        self.engine.wake();
-        Ok(Affected { records })
+        recovery::discard(self, discard).await
+    }
+
+    async fn quarantine_preview(&self, selection: &QuarantineSelection) -> Result<SelectionPreview, Problem> {
+        recovery::preview(self, selection).await
+    }
+
+    async fn cause_groups(&self, flow: Option<&Name>) -> Result<Vec<CauseGroup>, Problem> {
+        recovery::groups(self, flow).await
+    }
+
+    async fn steps(&self, id: &RecordId) -> Result<RecordSteps, Problem> {
+        recovery::steps(self, id).await
+    }
+
+    async fn payload(&self, id: &RecordId) -> Result<PayloadText, Problem> {
+        recovery::payload(self, id).await
+    }
+
+    async fn edit_payload(&self, id: &RecordId, edit: &EditPayload) -> Result<Edited, Problem> {
+        recovery::edit(self, id, edit).await
+    }
+
+    async fn replays(&self, flow: Option<&Name>) -> Result<Vec<ReplayInfo>, Problem> {
+        replays::list(self, flow).await
+    }
+
+    async fn replay(&self, name: &Name) -> Result<ReplayInfo, Problem> {
+        replays::show(self, name).await
+    }
+
+    async fn preview_replay(&self, request: &PreviewReplay) -> Result<ReplayPreview, Problem> {
+        replays::preview(self, request).await
+    }
+
+    async fn start_replay(&self, start: &StartReplay) -> Result<ReplayInfo, Problem> {
+        replays::start(self, start).await
+    }
+
+    async fn switch_replay(&self, name: &Name, event: ReplayEvent) -> Result<ReplayInfo, Problem> {
+        replays::switch(self, name, event).await
+    }
+
+    async fn storage(&self) -> Result<StorageReport, Problem> {
+        storage::report(self).await
+    }
+
+    async fn vacuum(&self, request: &Vacuum) -> Result<Vacuumed, Problem> {
+        storage::vacuum(self, *request).await
     }
 
     async fn start_reconcile(

@@ -3,8 +3,11 @@
 use reqwest::Method;
 use serde_json::Value;
 use stecker_model::{
-    Setup,
-    api::{QuarantineSelection, ReconcileFilter, ReconcileRequest, RecordFilter},
+    RecordId, Setup,
+    api::{
+        EditPayload, PreviewReplay, QuarantineSelection, ReconcileFilter, ReconcileRequest, RecordFilter,
+        ReplayEvent, ReplaySelection, StartReplay, Vacuum,
+    },
 };
 use stecker_server::Operations as _;
 
@@ -72,6 +75,74 @@ async fn the_client_gets_what_the_service_says() {
         client.quarantine_retry(&nothing).await.unwrap_err(),
         service.quarantine_retry(&nothing).await.unwrap_err()
     );
+    let record = RecordId {
+        flow: flow.clone(),
+        seq: 1,
+    };
+    let selection = ReplaySelection {
+        flow: flow.clone(),
+        since: Some(1),
+        until: None,
+        key: None,
+        from_seq: None,
+        to_seq: None,
+        states: Vec::new(),
+        all_versions: false,
+    };
+    let preview = PreviewReplay {
+        selection: selection.clone(),
+        compare: true,
+        limit: None,
+        after: None,
+    };
+    let start = StartReplay {
+        name: None,
+        selection,
+        reason: "why not".to_owned(),
+        rate: Some(0),
+    };
+    let edit = EditPayload {
+        payload: "{".to_owned(),
+        reason: "why not".to_owned(),
+        after_edits: None,
+    };
+    assert_eq!(client.cause_groups(None).await, service.cause_groups(None).await);
+    assert_eq!(client.replays(None).await, service.replays(None).await);
+    assert_eq!(
+        client.storage().await.unwrap().tenants,
+        service.storage().await.unwrap().tenants
+    );
+    assert_eq!(
+        client.steps(&record).await.unwrap_err(),
+        service.steps(&record).await.unwrap_err()
+    );
+    assert_eq!(
+        client.payload(&record).await.unwrap_err(),
+        service.payload(&record).await.unwrap_err()
+    );
+    assert_eq!(
+        client.edit_payload(&record, &edit).await.unwrap_err(),
+        service.edit_payload(&record, &edit).await.unwrap_err()
+    );
+    assert_eq!(
+        client.preview_replay(&preview).await.unwrap_err(),
+        service.preview_replay(&preview).await.unwrap_err()
+    );
+    assert_eq!(
+        client.start_replay(&start).await.unwrap_err(),
+        service.start_replay(&start).await.unwrap_err()
+    );
+    for event in [ReplayEvent::Pause, ReplayEvent::Resume, ReplayEvent::Abort] {
+        assert_eq!(
+            client.switch_replay(&flow, event).await.unwrap_err(),
+            service.switch_replay(&flow, event).await.unwrap_err()
+        );
+    }
+    let dry = Vacuum {
+        dry_run: true,
+        full: true,
+    };
+    assert!(!client.vacuum(&dry).await.unwrap().done);
     let filter = RecordFilter {
         limit: Some(0),
         ..RecordFilter::default()

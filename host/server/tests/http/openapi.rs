@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 46] = [
+const OPERATIONS: [&str; 60] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
     "get /api/v1/connections",
@@ -20,12 +20,18 @@ const OPERATIONS: [&str; 46] = [
     "get /api/v1/flows",
     "get /api/v1/flows/{name}",
     "get /api/v1/quarantine",
+    "get /api/v1/quarantine/groups",
     "get /api/v1/reconciles",
     "get /api/v1/reconciles/{id}",
     "get /api/v1/records",
     "get /api/v1/records/{flow}/{seq}",
+    "get /api/v1/records/{flow}/{seq}/payload",
+    "get /api/v1/records/{flow}/{seq}/steps",
     "get /api/v1/releases",
+    "get /api/v1/replays",
+    "get /api/v1/replays/{name}",
     "get /api/v1/secrets",
+    "get /api/v1/storage",
     "get /api/v1/tenant",
     "get /api/v1/tenants",
     "get /api/v1/webhooks",
@@ -43,17 +49,25 @@ const OPERATIONS: [&str; 46] = [
     "post /api/v1/keys/rotate",
     "post /api/v1/plan",
     "post /api/v1/quarantine/discard",
+    "post /api/v1/quarantine/preview",
     "post /api/v1/quarantine/retry",
     "post /api/v1/reconciles/{id}/abort",
     "post /api/v1/releases",
+    "post /api/v1/replay-preview",
+    "post /api/v1/replays",
+    "post /api/v1/replays/{name}/abort",
+    "post /api/v1/replays/{name}/pause",
+    "post /api/v1/replays/{name}/resume",
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",
+    "post /api/v1/storage/vacuum",
     "post /api/v1/tenant/limits",
     "post /api/v1/webhooks",
     "post /api/v1/webhooks/{name}/disable",
     "post /api/v1/webhooks/{name}/enable",
     "post /api/v1/webhooks/{name}/rotate-secret",
     "post /api/v1/webhooks/{name}/test",
+    "put /api/v1/records/{flow}/{seq}/payload",
     "put /api/v1/secrets/{connection}/{credential}",
 ];
 

@@ -239,6 +239,12 @@ async fn things_that_are_not_there() {
         (Method::GET, "/api/v1/records/orders/0"),
         (Method::GET, "/api/v1/records?flow=orders"),
         (Method::GET, "/api/v1/quarantine?flow=orders"),
+        (Method::GET, "/api/v1/quarantine/groups?flow=orders"),
+        (Method::GET, "/api/v1/records/orders/1/steps"),
+        (Method::GET, "/api/v1/records/orders/0/payload"),
+        (Method::GET, "/api/v1/replays?flow=orders"),
+        (Method::GET, "/api/v1/replays/again"),
+        (Method::POST, "/api/v1/replays/again/abort"),
         (Method::POST, "/hooks/default/shop"),
         (Method::POST, "/hooks/default/shop/orders/new"),
         (Method::POST, "/hooks/NOBODY/shop"),
@@ -287,6 +293,36 @@ async fn decisions_need_a_selection_and_a_reason() {
         .await
         .unwrap();
     assert_eq!(body.text().await.unwrap(), r#"{"records":0}"#);
+}
+
+#[tokio::test]
+async fn replays_need_a_bounded_selection_a_rate_and_a_reason() {
+    let running = Running::start().await;
+    let post = |path: &str, body: serde_json::Value| running.request(Method::POST, path).json(&body).send();
+    let places = |said: serde_json::Value| -> Vec<String> {
+        let errors = said["errors"].as_array().unwrap().iter();
+        errors
+            .map(|error| error["path"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let everything = json!({ "selection": { "flow": "orders" }, "reason": "x", "rate": 20_000 });
+    let said = problem(post("/api/v1/replays", everything).await.unwrap(), 422, "invalid").await;
+    assert_eq!(places(said), ["selection", "rate"]);
+    let open = json!({ "selection": { "flow": "orders", "key": "a", "states": ["queued"] } });
+    let said = problem(
+        post("/api/v1/replay-preview", open).await.unwrap(),
+        422,
+        "invalid",
+    )
+    .await;
+    assert_eq!(places(said), ["selection.states"]);
+    let silent = json!({ "selection": { "flow": "orders", "key": "a" }, "reason": " " });
+    let said = problem(post("/api/v1/replays", silent).await.unwrap(), 422, "invalid").await;
+    assert_eq!(places(said), ["reason"]);
+    let nowhere = json!({ "selection": { "flow": "orders", "key": "a" }, "reason": "x" });
+    problem(post("/api/v1/replays", nowhere).await.unwrap(), 404, "not-found").await;
+    let slip = json!({ "selection": { "flow": "orders", "kye": "a" }, "reason": "x" });
+    problem(post("/api/v1/replays", slip).await.unwrap(), 422, "invalid").await;
 }
 
 #[tokio::test]

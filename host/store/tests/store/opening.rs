@@ -16,6 +16,11 @@ scenarios!(
 
 async fn a_newer_schema_is_left_alone(world: World) {
     let mut connection = AnyConnection::connect(&world.url).await.unwrap();
+    let known = sqlx::query("SELECT version FROM stecker_migrations")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap()
+        .len();
     sqlx::query(
         "INSERT INTO stecker_migrations (version, description, success, checksum, execution_time) \
          SELECT 4711, 'from the future', success, checksum, 0 FROM stecker_migrations WHERE version = 1",
@@ -35,10 +40,7 @@ async fn a_newer_schema_is_left_alone(world: World) {
         .fetch_all(&mut connection)
         .await
         .unwrap();
-    assert_eq!(
-        i64::try_from(rows.len()).unwrap(),
-        world.store.schema_version() + 1
-    );
+    assert_eq!(rows.len(), known + 1);
     connection.close().await.unwrap();
 }
 

@@ -3,16 +3,18 @@
 use stecker_model::{RecordId, RecordState, api::QuarantineSelection};
 use stecker_store::{Lease, SettledState};
 
-use crate::world::{START, World, delivered, name, reason, record, scenarios};
+use crate::world::{START, World, delivered, name, reason, record, scenarios, settlement};
 
 scenarios!(
     causes_are_grouped,
     sending_on_begins_anew_and_keeps_the_story,
     giving_up_frees_the_key_and_says_why,
     only_what_is_selected_moves,
+    a_frozen_selection_meets_nothing_that_comes_later,
+    pieces_come_to_an_end_and_can_be_repeated,
 );
 
-async fn quarantined(world: &World, codes: &[&str]) -> Lease {
+pub(crate) async fn quarantined(world: &World, codes: &[&str]) -> Lease {
     let lease = world.lease("node-1").await;
     let page = (1..=codes.len()).map(|n| record(&format!("k{n}"), "1")).collect();
     world.commit(&lease, page, "c").await.unwrap();
@@ -23,7 +25,7 @@ async fn quarantined(world: &World, codes: &[&str]) -> Lease {
     lease
 }
 
-fn everything() -> QuarantineSelection {
+pub(crate) fn everything() -> QuarantineSelection {
     QuarantineSelection {
         flow: Some(name("first")),
         ..QuarantineSelection::default()
@@ -61,7 +63,7 @@ async fn sending_on_begins_anew_and_keeps_the_story(world: World) {
         .retry_quarantined(&world.tenant, &everything(), "ada", now)
         .await
         .unwrap();
-    assert_eq!(moved, 1);
+    assert_eq!((moved.records, moved.more), (1, false));
     let due = world.due(now).await;
     assert_eq!((due[0].attempts, due[0].attempts_since_reset), (1, 0));
     world.deliver(&lease, 1, delivered()).await;
@@ -79,7 +81,7 @@ async fn sending_on_begins_anew_and_keeps_the_story(world: World) {
         .retry_quarantined(&world.tenant, &everything(), "ada", now)
         .await
         .unwrap();
-    assert_eq!(again, 0);
+    assert_eq!(again.records, 0);
     assert_eq!(
         world
             .store
@@ -102,7 +104,7 @@ async fn giving_up_frees_the_key_and_says_why(world: World) {
         .discard_quarantined(&world.tenant, &everything(), "a test order", "ada", START)
         .await
         .unwrap();
-    assert_eq!(moved, 1);
+    assert_eq!((moved.records, moved.more), (1, false));
     assert_eq!(world.due_seqs(START).await, [2]);
     let summary = world.detail(1).await.summary;
     assert_eq!(summary.state, RecordState::Discarded);
@@ -132,7 +134,8 @@ async fn only_what_is_selected_moves(world: World) {
             .store
             .retry_quarantined(&world.tenant, &named, "ada", START)
             .await
-            .unwrap(),
+            .unwrap()
+            .records,
         1
     );
     assert_eq!(world.state(1).await, RecordState::Retrying);
@@ -146,7 +149,8 @@ async fn only_what_is_selected_moves(world: World) {
             .store
             .retry_quarantined(&world.tenant, &cause, "ada", START)
             .await
-            .unwrap(),
+            .unwrap()
+            .records,
         2
     );
     let elsewhere = QuarantineSelection {
@@ -158,8 +162,86 @@ async fn only_what_is_selected_moves(world: World) {
             .store
             .discard_quarantined(&world.tenant, &elsewhere, "x", "ada", START)
             .await
-            .unwrap(),
+            .unwrap()
+            .records,
         0
     );
     assert_eq!(world.count(RecordState::Quarantined).await, 3);
+}
+
+async fn a_frozen_selection_meets_nothing_that_comes_later(world: World) {
+    let lease = quarantined(&world, &["data", "data"]).await;
+    let moment = START + 5;
+    let preview = world
+        .store
+        .quarantine_preview(&world.tenant, &everything(), moment)
+        .await
+        .unwrap();
+    assert_eq!((preview.records, preview.as_of), (2, moment));
+    assert_eq!(preview.samples.len(), 2);
+    // The third goes into quarantine after the command began.
+    world.commit(&lease, vec![record("k3", "1")], "c2").await.unwrap();
+    world.begin(&lease, &[3]).await.unwrap();
+    let late = vec![settlement(
+        3,
+        SettledState::Quarantined {
+            reason: reason("data"),
+        },
+    )];
+    world
+        .store
+        .settle(&lease, &name("first"), late, moment + 1)
+        .await
+        .unwrap();
+    let frozen = QuarantineSelection {
+        until: Some(preview.as_of),
+        ..everything()
+    };
+    let moved = world
+        .store
+        .retry_quarantined(&world.tenant, &frozen, "ada", moment + 2)
+        .await
+        .unwrap();
+    assert_eq!(moved.records, 2);
+    assert_eq!(world.state(3).await, RecordState::Quarantined);
+    let since = QuarantineSelection {
+        since: Some(moment + 1),
+        key: Some("k3".to_owned()),
+        ..everything()
+    };
+    let found = world
+        .store
+        .quarantine_preview(&world.tenant, &since, moment + 9)
+        .await
+        .unwrap();
+    assert_eq!(found.records, 1);
+}
+
+async fn pieces_come_to_an_end_and_can_be_repeated(world: World) {
+    quarantined(&world, &["data"; 7]).await;
+    let piece = QuarantineSelection {
+        until: Some(START + 5),
+        limit: Some(3),
+        ..everything()
+    };
+    let mut moved = Vec::new();
+    loop {
+        let affected = world
+            .store
+            .discard_quarantined(&world.tenant, &piece, "enough", "ada", START + 6)
+            .await
+            .unwrap();
+        moved.push(affected.records);
+        if !affected.more {
+            break;
+        }
+    }
+    assert_eq!(moved, [3, 3, 1]);
+    assert_eq!(world.count(RecordState::Discarded).await, 7);
+    let again = world
+        .store
+        .discard_quarantined(&world.tenant, &piece, "enough", "ada", START + 6)
+        .await
+        .unwrap();
+    assert_eq!((again.records, again.more), (0, false));
 }

@@ -166,7 +166,7 @@ impl Life {
                 let gone = store
                     .discard_quarantined(&self.world.tenant, &selection, "enough", "ada", self.now)
                     .await;
-                assert_eq!(gone.unwrap(), 1);
+                assert_eq!(gone.unwrap().records, 1);
             }
             Step::Wait => self.now += 1_000,
         }

@@ -7,15 +7,20 @@ mod flows;
 mod host;
 mod reconciles;
 mod records;
+mod recovery;
 mod releases;
+mod replays;
 mod secrets;
 mod setups;
+mod storage;
 mod tenants;
 mod webhooks;
 
 use std::time::Duration;
 
 use axum::middleware::from_fn;
+use serde::Deserialize;
+use stecker_model::Name;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{AppState, deadline};
@@ -25,6 +30,16 @@ const QUICK: Duration = Duration::from_secs(30);
 /// What compiles a component or waits for somebody else's system: a plugin may be given up to an hour for one call
 /// (`limits.deadline`), but whoever waits at a terminal or a proxy is not there that long.
 const PATIENT: Duration = Duration::from_secs(600);
+
+/// A list of one flow, or of all.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct OfFlow {
+    /// Of this flow.
+    #[param(value_type = Option<String>)]
+    flow: Option<Name>,
+}
 
 /// Every path below `/api/v1` that needs a token.
 pub(crate) fn all() -> OpenApiRouter<AppState> {
@@ -40,6 +55,9 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(releases::routes())
         .merge(connections::routes())
         .merge(secrets::routes())
+        .merge(recovery::routes())
+        .merge(replays::routes())
+        .merge(storage::routes())
         .merge(host::routes());
     quick
         .layer(from_fn(move |request, next| deadline(QUICK, request, next)))

@@ -1,13 +1,13 @@
 //! Records of the ledger, and what is decided on those in quarantine.
 
 use axum::Json;
-use serde::Deserialize;
 use stecker_model::{
     Name, RecordId,
     api::{Affected, Discard, QuarantineGroup, QuarantineSelection, RecordDetail, RecordFilter, RecordPage},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::OfFlow;
 use crate::{
     Operations,
     http::{
@@ -46,36 +46,23 @@ async fn show(Ops(ops): Ops, InPath((flow, seq)): InPath<(Name, i64)>) -> ApiRes
     Ok(Json(ops.record(&RecordId { flow, seq }).await?))
 }
 
-/// Which part of the quarantine.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default)]
-#[into_params(parameter_in = Query)]
-struct QuarantineFilter {
-    /// Of this flow.
-    #[param(value_type = Option<String>)]
-    flow: Option<Name>,
-}
-
-/// Lists quarantined records by cause.
-#[utoipa::path(get, path = "/quarantine", tag = "records", operation_id = "quarantine", params(QuarantineFilter),
+/// Lists quarantined records by flow and code.
+#[utoipa::path(get, path = "/quarantine", tag = "records", operation_id = "quarantine", params(OfFlow),
     responses((status = 200, description = "The causes, each with an example.", body = Vec<QuarantineGroup>), ApiProblem))]
-async fn quarantine(
-    Ops(ops): Ops,
-    InQuery(filter): InQuery<QuarantineFilter>,
-) -> ApiResult<Vec<QuarantineGroup>> {
+async fn quarantine(Ops(ops): Ops, InQuery(filter): InQuery<OfFlow>) -> ApiResult<Vec<QuarantineGroup>> {
     Ok(Json(ops.quarantine(filter.flow.as_ref()).await?))
 }
 
 /// Tries quarantined records again.
 #[utoipa::path(post, path = "/quarantine/retry", tag = "records", operation_id = "retry-quarantined", request_body = QuarantineSelection,
-    responses((status = 200, description = "How many were selected.", body = Affected), ApiProblem))]
+    responses((status = 200, description = "How many were met.", body = Affected), ApiProblem))]
 async fn retry(Ops(ops): Ops, Body(selection): Body<QuarantineSelection>) -> ApiResult<Affected> {
     Ok(Json(ops.quarantine_retry(&selection).await?))
 }
 
 /// Gives quarantined records up, with a reason that is kept.
 #[utoipa::path(post, path = "/quarantine/discard", tag = "records", operation_id = "discard-quarantined", request_body = Discard,
-    responses((status = 200, description = "How many were selected.", body = Affected), ApiProblem))]
+    responses((status = 200, description = "How many were met.", body = Affected), ApiProblem))]
 async fn discard(Ops(ops): Ops, Body(discard): Body<Discard>) -> ApiResult<Affected> {
     Ok(Json(ops.quarantine_discard(&discard).await?))
 }
