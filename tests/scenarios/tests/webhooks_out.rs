@@ -449,7 +449,10 @@ async fn gone_ends_it_at_once_and_a_person_begins_it_again_with_nothing_lost() {
 
 async fn killed_again_and_again(database: Option<String>) {
     let receiver = Receiver::start(Manner::Hanging).await;
-    let options = HostOptions { database, port: 0 };
+    let options = HostOptions {
+        database,
+        ..HostOptions::default()
+    };
     let Some(mut scene) = Scene::set_up_on(options, 40, &[&receiver]).await else {
         return;
     };
