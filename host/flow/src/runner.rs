@@ -146,6 +146,7 @@ pub(crate) async fn compare(ctx: Arc<FlowContext>, id: &str) -> Ended {
             compared = Box::pin(reconcile::execute(&ctx, id)) => compared?,
         }
         ctx.end_reading();
+        ctx.end_replaying();
         let repaired = ctx.store.reconcile(&ctx.tenant, id).await?;
         if repaired.is_some_and(|run| run.report.repaired > 0) {
             deliver::run(&ctx).await?;
