@@ -74,7 +74,10 @@ impl Crash {
             orders: self.orders,
         };
         say(&format!("killing, with seed {seed}"));
-        let folder = fresh_folder("crash")?;
+        let folder = fresh_folder(match self.db {
+            Database::Sqlite => "crash-sqlite",
+            Database::Postgres => "crash-postgres",
+        })?;
         let bar = ProgressBar::new(u64::from(self.kills));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let progress = |kill: u32| bar.set_position(u64::from(kill));
