@@ -235,17 +235,21 @@ impl Crash {
                     *self.not_passed.entry(place).or_default() += 1;
                 }
                 for other in others {
-                    let node = self.node(other)?;
-                    node.end = End::Moment;
-                    node.host.start_again().await?;
+                    // What it was to be killed at is still to come.
+                    let end = self.nodes.get(other).map_or(End::Moment, |node| node.end);
+                    self.start(other, end).await?;
                 }
             }
         }
         self.change()?;
+        self.start(number, next).await
+    }
+
+    async fn start(&mut self, number: usize, end: End) -> Result<()> {
         let pass = self.rng.random_range(1..=PASSES);
         let node = self.node(number)?;
-        node.end = next;
-        match next {
+        node.end = end;
+        match end {
             End::Moment => node.host.start_again().await,
             End::Place(place) => {
                 let pass = if RARE.contains(&place) { 1 } else { pass };
