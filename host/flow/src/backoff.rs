@@ -3,19 +3,19 @@
 //! failed together, so that they do not come back together.
 
 use rand::Rng;
-use stecker_model::RetryPolicy;
+use stecker_model::RetryBudget;
 
 /// Milliseconds to wait after attempt number `attempt` (from 1) failed.
 ///
 /// Uniform between 0 and min(cap, base · 2^(attempt−1)). What the other side asked for (`retry_after_ms`) is waited for in full,
 /// and the jitter comes on top of it, so that nobody comes back early.
 pub(crate) fn pause_ms(
-    policy: &RetryPolicy,
+    budget: &RetryBudget,
     attempt: u32,
     retry_after_ms: Option<u64>,
     rng: &mut impl Rng,
 ) -> i64 {
-    let ceiling = ceiling_ms(policy, attempt);
+    let ceiling = ceiling_ms(budget, attempt);
     let jitter = rng.random_range(0..=ceiling);
     let pause = match retry_after_ms {
         Some(asked) => asked.saturating_add(jitter.min(asked / 2 + 50)),
@@ -25,9 +25,9 @@ pub(crate) fn pause_ms(
 }
 
 /// The longest that [`pause_ms`] can be without a Retry-After.
-fn ceiling_ms(policy: &RetryPolicy, attempt: u32) -> u64 {
-    let base = u64::try_from(policy.base.duration().as_millis()).unwrap_or(u64::MAX);
-    let cap = u64::try_from(policy.cap.duration().as_millis()).unwrap_or(u64::MAX);
+fn ceiling_ms(budget: &RetryBudget, attempt: u32) -> u64 {
+    let base = u64::try_from(budget.base.duration().as_millis()).unwrap_or(u64::MAX);
+    let cap = u64::try_from(budget.cap.duration().as_millis()).unwrap_or(u64::MAX);
     let doublings = attempt.saturating_sub(1).min(40);
     base.saturating_mul(1 << doublings).min(cap)
 }
@@ -37,15 +37,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::StdRng};
-    use stecker_model::Period;
+    use stecker_model::{Period, RetryClass, RetryPolicy};
+
+    fn budget(base: u64, cap: u64) -> RetryBudget {
+        RetryBudget {
+            base: Period::from_millis(base),
+            cap: Period::from_millis(cap),
+            ..RetryPolicy::default().budget(RetryClass::Other)
+        }
+    }
 
     proptest! {
         #[test]
         fn a_pause_is_within_its_bounds(base in 0_u64..10_000, more in 0_u64..1_000_000, attempt in 1_u32..200, seed: u64) {
             let cap = base + more;
-            let policy = RetryPolicy { max_attempts: 12, base: Period::from_millis(base), cap: Period::from_millis(cap) };
             let mut rng = StdRng::seed_from_u64(seed);
-            let pause = pause_ms(&policy, attempt, None, &mut rng);
+            let pause = pause_ms(&budget(base, cap), attempt, None, &mut rng);
             prop_assert!(pause >= 0 && pause.unsigned_abs() <= cap);
             if let Some(limit) = base.checked_shl(attempt - 1).filter(|_| attempt < 40) {
                 prop_assert!(pause.unsigned_abs() <= limit);
@@ -55,7 +62,7 @@ mod tests {
         #[test]
         fn nobody_comes_back_before_retry_after(asked in 0_u64..10_000_000, attempt in 1_u32..200, seed: u64) {
             let mut rng = StdRng::seed_from_u64(seed);
-            let pause = pause_ms(&RetryPolicy::default(), attempt, Some(asked), &mut rng);
+            let pause = pause_ms(&budget(500, 300_000), attempt, Some(asked), &mut rng);
             prop_assert!(pause.unsigned_abs() >= asked);
             prop_assert!(pause.unsigned_abs() <= asked + asked / 2 + 50);
         }
@@ -63,12 +70,9 @@ mod tests {
 
     #[test]
     fn the_ceiling_doubles_up_to_the_cap() {
-        let policy = RetryPolicy {
-            max_attempts: 12,
-            base: Period::from_millis(500),
-            cap: Period::from_secs(10),
-        };
-        let ceilings: Vec<_> = (1..=7).map(|attempt| ceiling_ms(&policy, attempt)).collect();
+        let ceilings: Vec<_> = (1..=7)
+            .map(|attempt| ceiling_ms(&budget(500, 10_000), attempt))
+            .collect();
         assert_eq!(ceilings, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
     }
 }

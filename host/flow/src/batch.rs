@@ -7,7 +7,8 @@ use std::{
 };
 
 use stecker_model::{
-    ErrorCode, Finding, LookupItem, Record, RecordState, RepairKind, WriteItem, api::CircuitState,
+    DeliveryPolicy, ErrorCode, Finding, LookupItem, Record, RecordState, RepairKind, RetryClass, WriteItem,
+    api::{CircuitState, Reason},
 };
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
@@ -17,15 +18,17 @@ use crate::{
     calls::Bound,
     context::FlowContext,
     evidence, fail_point,
-    outcome::{self, Progress, Verdict},
+    outcome::{self, Progress, Standing, Verdict},
     prepare::{self, BatchFailed, Prepared},
+    reach::{Passage, Reach, passage},
+    sizing::{BatchSize, Went},
+    tries::Tries,
 };
 
 /// The attribute that says so, see `write-item` in the contract.
 const REPAIR: &str = "repair";
 
 /// What the lanes of one flow tell each other.
-#[derive(Default)]
 pub(crate) struct Shared {
     /// Records that brought a whole batch down, or may have: they go one by one until they are settled, so that a poisonous
     /// one is found and its neighbours are not punished.
@@ -34,6 +37,36 @@ pub(crate) struct Shared {
     pub(crate) hold_until: i64,
     /// Failed lookups in a row, per record.
     lookups: HashMap<i64, u32>,
+    /// Whether anything gets through.
+    reach: Reach,
+    /// How many records a batch takes.
+    size: BatchSize,
+}
+
+impl Shared {
+    pub(crate) fn new(policy: &DeliveryPolicy) -> Self {
+        Self {
+            suspects: HashSet::new(),
+            hold_until: 0,
+            lookups: HashMap::new(),
+            reach: Reach::default(),
+            size: BatchSize::new(policy.batch),
+        }
+    }
+
+    /// Records that a batch takes now. One, as long as nothing gets through: more could only fail.
+    pub(crate) fn batch(&self) -> usize {
+        if self.reach.is_blocked() {
+            1
+        } else {
+            self.size.get()
+        }
+    }
+
+    /// Batches at the same time, of at most `most`. As long as nothing gets through, one at a time finds out whether it does again.
+    pub(crate) fn lanes(&self, most: usize) -> usize {
+        if self.reach.is_blocked() { 1 } else { most }
+    }
 }
 
 pub(crate) fn locked(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
@@ -232,7 +265,7 @@ impl Work<'_> {
 
     /// A verdict per open output, in order, or one error for all.
     async fn write(&self, items: &[Item]) -> Result<Vec<Verdict>, CallError> {
-        let batch = items
+        let batch: Vec<WriteItem> = items
             .iter()
             .flat_map(|item| {
                 item.open_outputs().map(|record| WriteItem {
@@ -250,6 +283,16 @@ impl Work<'_> {
                 self.only_one(items).as_deref(),
             )
             .await;
+        let went = match &called.result {
+            Ok(_) => Went::Answered,
+            Err(CallError::Deadline { .. }) => Went::CutOff,
+            Err(error) if outcome::is_about_a_record(error) => Went::Refused,
+            Err(_) => return called.result.map(|_| Vec::new()),
+        };
+        let took = Duration::from_micros(called.usage.wall_us);
+        locked(self.shared)
+            .size
+            .after(items.len(), took, self.destination.deadline(), went);
         called
             .result
             .map(|outcomes| outcomes.into_iter().map(Verdict::from).collect())
@@ -311,6 +354,13 @@ impl Work<'_> {
     fn conclude(&mut self, items: Vec<Item>, verdicts: Result<Vec<Verdict>, CallError>) {
         match verdicts {
             Ok(verdicts) => {
+                // An answer to "is it there?" is an answer, whatever it says.
+                let passage = if self.lookup {
+                    Passage::Through
+                } else {
+                    passage(&verdicts)
+                };
+                self.note(passage, &items, asked_to_wait(&verdicts));
                 let mut verdicts = verdicts.into_iter();
                 for mut item in items {
                     let open: Vec<String> = item.open_outputs().map(|output| output.key.clone()).collect();
@@ -328,7 +378,17 @@ impl Work<'_> {
             Err(error) => {
                 tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = items.len(), %error, "writing a batch failed");
                 let verdict = Verdict::of_failed_write(&error);
-                self.hold_back(&error, &items);
+                let about_a_record = outcome::is_about_a_record(&error);
+                // Those that may be what the batch failed for go one by one.
+                if about_a_record || !matches!(error, CallError::Plugin(_) | CallError::Busy { .. }) {
+                    let suspects = items.iter().map(|item| item.due.seq);
+                    locked(self.shared).suspects.extend(suspects);
+                }
+                let verdicts = std::slice::from_ref(&verdict);
+                self.note(passage(verdicts), &items, asked_to_wait(verdicts));
+                if about_a_record && items.len() > 1 {
+                    return self.one_by_one(&items, &outcome::call_reason(&error));
+                }
                 for item in &items {
                     self.settle(item, verdict.clone());
                 }
@@ -336,18 +396,34 @@ impl Work<'_> {
         }
     }
 
-    /// What a failed batch means for the batches after it: a destination that asked for a pause gets it, and records that may
-    /// have broken the plugin go one by one.
-    fn hold_back(&self, error: &CallError, items: &[Item]) {
+    /// What a batch says about the way, and what follows for the batches after it: a destination that asked for a pause gets it, and so does
+    /// one that lets nothing through.
+    fn note(&self, passage: Passage, items: &[Item], asked_ms: Option<u64>) {
         let mut shared = locked(self.shared);
-        match error {
-            CallError::Plugin(error) => {
-                if let Some(pause) = error.retry_after_ms.and_then(|pause| i64::try_from(pause).ok()) {
-                    shared.hold_until = shared.hold_until.max(self.ctx.now().saturating_add(pause));
-                }
-            }
-            CallError::Busy { .. } => {}
-            _ => shared.suspects.extend(items.iter().map(|item| item.due.seq)),
+        shared
+            .reach
+            .note(passage, items.iter().map(|item| item.due.seq));
+        let Passage::Blocked(class) = passage else { return };
+        let pause = if class != RetryClass::Unavailable || shared.reach.is_blocked() {
+            let budget = self.ctx.spec.retry.budget(class);
+            crate::backoff::pause_ms(&budget, shared.reach.batches(), asked_ms, &mut rand::rng())
+        } else {
+            asked_ms
+                .and_then(|pause| i64::try_from(pause).ok())
+                .unwrap_or(0)
+        };
+        shared.hold_until = shared.hold_until.max(self.ctx.now().saturating_add(pause));
+    }
+
+    /// A batch that was refused for one of its records says nothing about the others.
+    fn one_by_one(&mut self, items: &[Item], reason: &Reason) {
+        for item in items {
+            let again = SettledState::Retry {
+                at: self.ctx.now(),
+                reason: reason.clone(),
+            };
+            self.push(&item.due, again, item.progress.to_text(), "retry");
+            self.add_evidence(item);
         }
     }
 
@@ -356,6 +432,10 @@ impl Work<'_> {
     fn lookup_failed(&mut self, items: &[Item], error: &CallError) {
         tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = items.len(), %error, "a lookup failed");
         let reason = outcome::call_reason(error);
+        let class = RetryClass::of(error.code().as_str());
+        if class.is_on_the_way() {
+            self.note(Passage::Blocked(class), items, None);
+        }
         for item in items {
             let failures = {
                 let mut shared = locked(self.shared);
@@ -363,7 +443,12 @@ impl Work<'_> {
                 *failures = failures.saturating_add(1);
                 *failures
             };
-            let pause = crate::backoff::pause_ms(&self.ctx.spec.retry, failures, None, &mut rand::rng());
+            let pause = crate::backoff::pause_ms(
+                &self.ctx.spec.retry.budget(class),
+                failures,
+                None,
+                &mut rand::rng(),
+            );
             let at = self.ctx.now().saturating_add(pause);
             self.push(
                 &item.due,
@@ -393,14 +478,17 @@ impl Work<'_> {
                     reason: failed.reason(),
                 }
             } else if passes {
-                self.state_for(
-                    Verdict::Again {
-                        reason: failed.reason(),
-                        retry_after_ms: None,
-                    },
-                    &due,
-                    &Progress::default(),
-                )
+                let again = Verdict::Again {
+                    reason: failed.reason(),
+                    retry_after_ms: None,
+                };
+                let (state, tries) = self.state_for(again, &due, &Progress::default());
+                let outputs = due.outputs.clone();
+                self.push(&due, state, outputs, "retry");
+                if let Some(settled) = self.settled.last_mut() {
+                    settled.tries = tries;
+                }
+                continue;
             } else if alone {
                 SettledState::Quarantined {
                     reason: failed.reason(),
@@ -424,7 +512,7 @@ impl Work<'_> {
 
     fn settle(&mut self, item: &Item, verdict: Verdict) {
         let word = verdict.word();
-        let state = self.state_for(verdict, &item.due, &item.progress);
+        let (state, tries) = self.state_for(verdict, &item.due, &item.progress);
         if !matches!(state, SettledState::Unknown { .. }) {
             let mut shared = locked(self.shared);
             shared.lookups.remove(&item.due.seq);
@@ -436,6 +524,14 @@ impl Work<'_> {
             }
         }
         self.push(&item.due, state, item.progress.to_text(), word);
+        self.add_evidence(item);
+        if let Some(settled) = self.settled.last_mut() {
+            settled.tries = tries;
+        }
+    }
+
+    /// What it was asked and answered, for the attempt's row.
+    fn add_evidence(&mut self, item: &Item) {
         if let Some(settled) = self.settled.last_mut() {
             settled.request.clone_from(&item.request);
             settled.answer.clone_from(&item.answer);
@@ -443,16 +539,28 @@ impl Work<'_> {
     }
 
     /// A lookup is no attempt, but a record that was tried often enough and is not there is given up like any other.
-    fn state_for(&self, verdict: Verdict, due: &DueRecord, progress: &Progress) -> SettledState {
-        let attempts = due.attempts_since_reset.saturating_add(u32::from(!self.lookup));
-        outcome::settle(
+    fn state_for(
+        &self,
+        verdict: Verdict,
+        due: &DueRecord,
+        progress: &Progress,
+    ) -> (SettledState, Option<String>) {
+        let mut tries = Tries::parse(due.tries.as_deref());
+        let standing = Standing {
+            tries: &mut tries,
+            attempts: due.attempts_since_reset.saturating_add(u32::from(!self.lookup)),
+            excused: locked(self.shared).reach.is_blocked(),
+        };
+        let policy = &self.ctx.spec.retry;
+        let state = outcome::settle(
             verdict,
             progress,
-            attempts,
-            &self.ctx.spec.retry,
+            standing,
+            policy,
             self.ctx.now(),
             &mut rand::rng(),
-        )
+        );
+        (state, tries.to_text())
     }
 
     fn push(&mut self, due: &DueRecord, to: SettledState, outputs: Option<String>, outcome: &str) {
@@ -463,6 +571,18 @@ impl Work<'_> {
             outcome: outcome.to_owned(),
             request: None,
             answer: None,
+            tries: None,
         });
     }
+}
+
+/// The longest pause that any answer of a batch asked for.
+fn asked_to_wait(verdicts: &[Verdict]) -> Option<u64> {
+    verdicts
+        .iter()
+        .filter_map(|verdict| match verdict {
+            Verdict::Again { retry_after_ms, .. } => *retry_after_ms,
+            _ => None,
+        })
+        .max()
 }

@@ -1,7 +1,7 @@
 //! Calls of plugins, as the rest of this crate makes them: each is booked, repeated at once where a crash is worth it and repeating is safe,
 //! and counted by the circuit of its connection.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use stecker_model::{
     Bucket, Digest, Finding, Listing, LookupItem, Name, Outcome, Page, PluginUse, Probe, Question,
@@ -42,6 +42,11 @@ pub(crate) struct Account {
 }
 
 impl Bound {
+    /// How long a call may take.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.session.deadline()
+    }
+
     pub(crate) async fn check(&self) -> Called<Vec<Probe>> {
         self.repeatable("check", None, || self.session.check()).await
     }

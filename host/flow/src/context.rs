@@ -10,7 +10,7 @@ use stecker_store::{Lease, Store};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, keeper::Keeper, sessions::Sessions};
+use crate::{clock::Clock, depth::Depths, keeper::Keeper, sessions::Sessions};
 
 /// One flow, held by this node under a lease.
 pub(crate) struct FlowContext {
@@ -21,6 +21,8 @@ pub(crate) struct FlowContext {
     pub(crate) store: Store,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How much waits over all flows of a tenant.
+    pub(crate) depths: Arc<Depths>,
     /// Nothing new is begun once this is cancelled; what runs is finished.
     pub(crate) stop: CancellationToken,
     /// A read was asked for.

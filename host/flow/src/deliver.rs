@@ -50,14 +50,15 @@ pub(crate) async fn run(ctx: &Arc<FlowContext>) -> Result<DeliverEnd, StoreError
 }
 
 async fn run_lanes(ctx: &Arc<FlowContext>, lanes: &mut Lanes) -> Result<DeliverEnd, StoreError> {
-    let shared = Arc::new(Mutex::new(Shared::default()));
+    let shared = Arc::new(Mutex::new(Shared::new(&ctx.spec.delivery)));
     let mut in_flight: HashSet<i64> = HashSet::new();
-    let width = ctx.spec.delivery.lanes as usize;
+    let most = ctx.spec.delivery.lanes as usize;
     loop {
+        let width = locked(&shared).lanes(most);
         // Asked before looking: what came in until then is seen by the look.
         let over = ctx.intake_is_over();
         let mut began = false;
-        while !ctx.stop.is_cancelled() && lanes.len() < width {
+        while !ctx.stop.is_cancelled() && lanes.len() < locked(&shared).lanes(most) {
             let Some(batch) = next_batch(ctx, &shared, &in_flight).await? else {
                 break;
             };
@@ -117,10 +118,13 @@ async fn next_batch(
     in_flight: &HashSet<i64>,
 ) -> Result<Option<Vec<DueRecord>>, StoreError> {
     let now = ctx.now();
-    if locked(shared).hold_until > now {
-        return Ok(None);
-    }
-    let size = ctx.spec.delivery.batch as usize;
+    let size = {
+        let shared = locked(shared);
+        if shared.hold_until > now {
+            return Ok(None);
+        }
+        shared.batch()
+    };
     let limit = u32::try_from(size + in_flight.len()).unwrap_or(u32::MAX);
     let due = ctx
         .store

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Clock, FlowError, Outgoing, Retention, SystemClock, circuit,
     context::FlowContext,
+    depth::Depths,
     fail_point,
     gate::Gate,
     guard,
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
     sessions: Arc<Sessions>,
     supplies: Supplies,
     gate: Gate,
+    depths: Arc<Depths>,
     outgoing: Outgoing,
     pub(crate) options: EngineOptions,
     pub(crate) stop: CancellationToken,
@@ -118,6 +120,7 @@ impl Engine {
                 sessions,
                 supplies,
                 gate: Gate::default(),
+                depths: Arc::default(),
                 outgoing,
                 options,
                 stop: CancellationToken::new(),
@@ -337,10 +340,16 @@ impl Engine {
     /// Lets a call from a system in, before its body is read.
     ///
     /// # Errors
-    /// [`FlowError::TooManyCalls`]; no such connection; a store that fails.
+    /// [`FlowError::TooManyCalls`], [`FlowError::TenantFull`]; no such connection; a store that fails.
     pub async fn admit_webhook(&self, tenant: &Name, connection: &Name) -> Result<(), FlowError> {
         let inner = &self.inner;
-        webhook::admit(&inner.store, &inner.gate, tenant, connection, self.now()).await
+        webhook::admit(
+            &inner.store,
+            (&inner.gate, &inner.depths),
+            (tenant, connection),
+            self.now(),
+        )
+        .await
     }
 
     /// Takes a call from a system that was let in. The raw call is durable before this returns.
@@ -531,6 +540,7 @@ impl Inner {
                 store: self.store.clone(),
                 sessions: Arc::clone(&self.sessions),
                 clock: Arc::clone(&self.options.clock),
+                depths: Arc::clone(&self.depths),
                 stop,
                 read_now: Notify::new(),
                 deliver_now: Notify::new(),

@@ -65,6 +65,21 @@ pub enum FlowError {
         /// After how many seconds to call again.
         retry_after: u64,
     },
+    /// More of a tenant waits than may.
+    #[error(
+        "{waiting} records of the tenant `{tenant}` wait, and it may have {max_waiting} (`max-waiting` of its limits); nothing more is taken \
+         until there is room"
+    )]
+    TenantFull {
+        /// Which tenant.
+        tenant: Name,
+        /// Records that wait, over all of its flows.
+        waiting: u64,
+        /// How many may.
+        max_waiting: u32,
+        /// After how many seconds to call again.
+        retry_after: u64,
+    },
     /// Somebody else is at it.
     #[error("{what} is busy: {by}")]
     Busy {
@@ -83,7 +98,9 @@ impl FlowError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyCalls { retry_after, .. } | Self::Backlog { retry_after, .. } => Some(*retry_after),
+            Self::TooManyCalls { retry_after, .. }
+            | Self::Backlog { retry_after, .. }
+            | Self::TenantFull { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }

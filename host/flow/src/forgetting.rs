@@ -202,6 +202,7 @@ mod tests {
                 outcome: "delivered".to_owned(),
                 request: None,
                 answer: None,
+                tries: None,
             });
             store
                 .settle(&lease, &flow.name, settled.collect(), START)

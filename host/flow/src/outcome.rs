@@ -2,11 +2,18 @@
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use stecker_model::{Finding, Outcome, PluginError, RetryPolicy, api::Reason, difference};
+use stecker_model::{
+    ErrorCode, Finding, Outcome, PluginError, RetryClass, RetryPolicy, api::Reason, difference,
+};
 use stecker_sandbox::CallError;
 use stecker_store::SettledState;
 
-use crate::{backoff, prepare::reason_of, steps::json};
+use crate::{
+    backoff,
+    prepare::reason_of,
+    steps::json,
+    tries::{GivenUp, Tries},
+};
 
 /// How long after the question a destination is asked whether it got it: a request that was cut off here may still be worked
 /// on there, and "it is not there" would be true only for the moment.
@@ -157,6 +164,8 @@ impl Verdict {
     /// plugin means "nothing was written"; a call that was cut off says nothing at all.
     pub(crate) fn of_failed_write(error: &CallError) -> Self {
         match error {
+            // The system refused this very record; a batch of several is divided before anybody looks at this.
+            CallError::Plugin(error) if error.kind() == ErrorCode::Data => Self::Refused(reason(error)),
             CallError::Plugin(error) => Self::again(error),
             // The plugin was not even called.
             CallError::Busy { .. } => Self::Again {
@@ -212,15 +221,37 @@ pub(crate) fn combine(verdicts: Vec<Verdict>) -> Verdict {
     })
 }
 
-/// Where a record goes, given the verdict on it and how often it was tried (since a person last sent it back).
+/// Whether an error that a plugin answered with for a whole batch is about some record in it, so that the others may go without that one.
+pub(crate) fn is_about_a_record(error: &CallError) -> bool {
+    let CallError::Plugin(error) = error else {
+        return false;
+    };
+    !RetryClass::of(&error.code).is_on_the_way() && error.kind() != ErrorCode::Conflict
+}
+
+/// How often a record was tried.
+pub(crate) struct Standing<'a> {
+    pub(crate) tries: &'a mut Tries,
+    /// Since a person last sent it back, this one included.
+    pub(crate) attempts: u32,
+    /// Nothing gets through at the moment, whatever it is.
+    pub(crate) excused: bool,
+}
+
+/// Where a record goes, given the verdict on it and how often it was tried.
 pub(crate) fn settle(
     verdict: Verdict,
     progress: &Progress,
-    attempts: u32,
+    standing: Standing<'_>,
     policy: &RetryPolicy,
     now: i64,
     rng: &mut impl Rng,
 ) -> SettledState {
+    let Standing {
+        tries,
+        attempts,
+        excused,
+    } = standing;
     match verdict {
         Verdict::Done { duplicate, .. } => SettledState::Delivered {
             external_id: progress.external_id(),
@@ -228,20 +259,29 @@ pub(crate) fn settle(
         },
         Verdict::Refused(reason) => SettledState::Quarantined { reason },
         Verdict::Unsure(reason) => SettledState::Unknown {
-            at: now.saturating_add(backoff::pause_ms(policy, attempts, None, rng).max(SETTLING_MS)),
+            at: now.saturating_add(
+                backoff::pause_ms(&policy.budget(RetryClass::Unavailable), attempts, None, rng)
+                    .max(SETTLING_MS),
+            ),
             reason,
         },
-        Verdict::Again { reason, .. } if attempts >= policy.max_attempts => {
-            let message = format!("given up after {attempts} attempts; the last: {}", reason.message);
-            SettledState::Quarantined {
-                reason: Reason { message, ..reason },
-            }
-        }
         Verdict::Again {
             reason,
             retry_after_ms,
         } => {
-            let pause = backoff::pause_ms(policy, attempts, retry_after_ms, rng);
+            let class = RetryClass::of(&reason.code);
+            tries.failed(class, excused && class.is_on_the_way(), now);
+            if let Some(end) = tries.given_up(class, policy, now) {
+                let after = match end {
+                    GivenUp::Attempts(attempts) => format!("{attempts} attempts"),
+                    GivenUp::Time(period) => period.to_string(),
+                };
+                let message = format!("given up after {after}; the last: {}", reason.message);
+                return SettledState::Quarantined {
+                    reason: Reason { message, ..reason },
+                };
+            }
+            let pause = backoff::pause_ms(&policy.budget(class), tries.of(class), retry_after_ms, rng);
             SettledState::Retry {
                 at: now.saturating_add(pause),
                 reason,
@@ -256,16 +296,34 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
     use stecker_model::{ErrorCode, Rejection};
 
-    fn settled(verdict: Verdict, attempts: u32) -> SettledState {
+    /// After `attempts`, all of which ended like this.
+    fn settled_when(verdict: &Verdict, attempts: u32, excused: bool) -> SettledState {
         let mut rng = StdRng::seed_from_u64(1);
-        settle(
-            verdict,
-            &Progress::default(),
-            attempts,
-            &RetryPolicy::default(),
-            1_000,
-            &mut rng,
-        )
+        let mut tries = Tries::default();
+        for attempt in 1.. {
+            let standing = Standing {
+                tries: &mut tries,
+                attempts: attempt,
+                excused,
+            };
+            let policy = RetryPolicy::default();
+            let state = settle(
+                verdict.clone(),
+                &Progress::default(),
+                standing,
+                &policy,
+                1_000,
+                &mut rng,
+            );
+            if attempt >= attempts {
+                return state;
+            }
+        }
+        unreachable!()
+    }
+
+    fn settled(verdict: &Verdict, attempts: u32) -> SettledState {
+        settled_when(verdict, attempts, false)
     }
 
     fn transient() -> Verdict {
@@ -280,7 +338,7 @@ mod tests {
             path: Some("/lines/0/sku".to_owned()),
             details: Vec::new(),
         };
-        let state = settled(Outcome::Rejected(rejection).into(), 1);
+        let state = settled(&Outcome::Rejected(rejection).into(), 1);
         assert!(
             matches!(state, SettledState::Quarantined { reason } if reason.path.as_deref() == Some("/lines/0/sku"))
         );
@@ -310,16 +368,32 @@ mod tests {
 
     #[test]
     fn retries_end_in_quarantine_and_say_so() {
-        assert!(matches!(settled(transient(), 11), SettledState::Retry { at, .. } if at >= 1_000));
+        assert!(matches!(settled(&transient(), 11), SettledState::Retry { at, .. } if at >= 1_000));
         assert!(
-            matches!(settled(transient(), 12), SettledState::Quarantined { reason } if reason.message.contains("12 attempts") && reason.code == "transient")
+            matches!(settled(&transient(), 12), SettledState::Quarantined { reason } if reason.message.contains("12 attempts") && reason.code == "transient")
+        );
+    }
+
+    #[test]
+    fn what_nobody_gets_through_is_not_held_against_a_record() {
+        assert!(matches!(
+            settled_when(&transient(), 500, true),
+            SettledState::Retry { .. }
+        ));
+        let limited: Verdict = Outcome::Retry(PluginError::new(ErrorCode::RateLimited, "429")).into();
+        assert!(matches!(settled(&limited, 500), SettledState::Retry { .. }));
+        let missing: Verdict =
+            Outcome::Retry(PluginError::new(ErrorCode::NotFound, "no such customer")).into();
+        assert!(
+            matches!(settled_when(&missing, 12, true), SettledState::Quarantined { .. }),
+            "that is about the record, whatever happens to others"
         );
     }
 
     #[test]
     fn an_answer_that_never_came_is_never_an_exhausted_retry() {
         let unsure: Verdict = Outcome::Unknown(PluginError::new(ErrorCode::Transient, "timeout")).into();
-        assert!(matches!(settled(unsure, 99), SettledState::Unknown { .. }));
+        assert!(matches!(settled(&unsure, 99), SettledState::Unknown { .. }));
     }
 
     #[test]

@@ -222,6 +222,7 @@ mod tests {
             attempts_since_reset: 1,
             release: format!("sha256:{}", "a".repeat(64)).parse().unwrap(),
             outputs: None,
+            tries: None,
             repair: None,
         };
         let outputs: Vec<Record> = (0..findings.len())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stecker_model::{
-    ErrorCode, Page, ReadRequest, RecordState,
+    ErrorCode, Page, ReadRequest, RecordState, RetryClass,
     api::{CircuitState, FlowError as ReadFailure},
 };
 use stecker_sandbox::CallError;
@@ -88,8 +88,9 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
                     retry_after_ms,
                 }) => {
                     failures = failures.saturating_add(1);
+                    let budget = ctx.spec.retry.budget(RetryClass::of(code.as_str()));
                     let pause =
-                        backoff::pause_ms(&ctx.spec.retry, failures, retry_after_ms, &mut rand::rng());
+                        backoff::pause_ms(&budget, failures, retry_after_ms, &mut rand::rng());
                     if !note_failure(ctx, code, message, pause).await? {
                         return Ok(ReadEnd::Fenced);
                     }
@@ -326,8 +327,16 @@ async fn wait_for_room(ctx: &FlowContext) -> Result<bool, StoreError> {
     Ok(!ctx.stop.is_cancelled())
 }
 
-/// Not too much waits; or all that waits is held behind records in quarantine, and other keys must not suffer for that.
+/// Not too much waits, of the tenant or of the flow; or all that waits of the flow is held behind records in quarantine, and other keys must
+/// not suffer for that.
 async fn has_room(ctx: &FlowContext) -> Result<bool, StoreError> {
+    if let Some(deep) = ctx.depths.of(&ctx.store, &ctx.tenant).await? {
+        tracing::debug!(
+            tenant = %ctx.tenant, flow = %ctx.flow(), waiting = deep.waiting, max_waiting = deep.max_waiting,
+            "not read: too much of the tenant waits"
+        );
+        return Ok(false);
+    }
     has_room_for(ctx, u64::from(ctx.spec.delivery.max_waiting)).await
 }
 

@@ -3,7 +3,7 @@
 use stecker_model::{ErrorCode, Name, RawRequest, Received, Record, Reply, Verdict, api::Reason};
 use stecker_store::{Fanout, FlowRow, NewRecord, SettleWebhook, Store, WebhookVerdict};
 
-use crate::{FlowError, fail_point, gate::Gate, sessions::Sessions};
+use crate::{FlowError, depth::Depths, fail_point, gate::Gate, sessions::Sessions};
 
 /// Seconds after which a system should call again whose call was not kept. What waits is tried again every few seconds to minutes.
 const BACKLOG_RETRY: u64 = 60;
@@ -26,12 +26,11 @@ fn plain(status: u16) -> Reply {
 /// Lets a call in, before its body is read.
 ///
 /// # Errors
-/// [`FlowError::TooManyCalls`]; no such connection; a store that fails.
+/// [`FlowError::TooManyCalls`], [`FlowError::TenantFull`]; no such connection; a store that fails.
 pub(crate) async fn admit(
     store: &Store,
-    gate: &Gate,
-    tenant: &Name,
-    connection: &Name,
+    (gate, depths): (&Gate, &Depths),
+    (tenant, connection): (&Name, &Name),
     now: i64,
 ) -> Result<(), FlowError> {
     let stored = store.connection(tenant, connection).await?;
@@ -42,7 +41,16 @@ pub(crate) async fn admit(
             connection: connection.clone(),
             per_second: limits.per_second,
             retry_after,
-        })
+        })?;
+    match depths.of(store, tenant).await? {
+        None => Ok(()),
+        Some(deep) => Err(FlowError::TenantFull {
+            tenant: tenant.clone(),
+            waiting: deep.waiting,
+            max_waiting: deep.max_waiting,
+            retry_after: BACKLOG_RETRY,
+        }),
+    }
 }
 
 /// Takes a call in. An unknown connection is an error; anything the connector does with the call is a reply.

@@ -16,6 +16,7 @@ mod plugin;
 mod reconcile;
 mod record;
 mod retention;
+mod retry;
 mod secret;
 mod spec;
 mod tenant;
@@ -36,13 +37,14 @@ pub use record::{
     RecordState, Rejection, Reply, Transformed, Verdict, WriteItem,
 };
 pub use retention::{Keep, RetentionPolicy, is_past};
+pub use retry::{ClassBudget, RetryBudget, RetryClass, RetryClasses, RetryPolicy};
 pub use secret::{
     Authorization, Authorize, Authorized, RotateKeys, RotatedKeys, SecretInfo, SecretPart, SecretText,
     SetSecret,
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, ReconcilePolicy, RepairKind, RetryPolicy, SecretRef, Setup, SpecError, StreamRef,
+    PluginRef, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef,
     TransformSpec, Trigger, WebhookLimits,
 };
 pub use tenant::TenantLimits;

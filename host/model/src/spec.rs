@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Digest, Grants, Name, Period, RetentionPolicy};
+use crate::{Digest, Grants, Name, Period, RetentionPolicy, RetryPolicy};
 
 pub use reconcile::{ReconcilePolicy, RepairKind};
 
@@ -329,28 +329,6 @@ pub enum OnQuarantine {
     Continue,
 }
 
-/// How failures are repeated: exponential back-off with full jitter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct RetryPolicy {
-    /// Attempts before quarantine, the first one included, 1 to 100.
-    pub max_attempts: u32,
-    /// The ceiling of the first pause; it doubles with each attempt.
-    pub base: Period,
-    /// The ceiling of every pause.
-    pub cap: Period,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            max_attempts: 12,
-            base: Period::from_millis(500),
-            cap: Period::from_secs(300),
-        }
-    }
-}
-
 /// What is wrong with a specification, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, ToSchema)]
 #[error("{path}: {reason}")]
@@ -460,19 +438,7 @@ impl FlowSpec {
             1,
             1_000_000,
         );
-        bound(
-            &mut errors,
-            at("retry.max-attempts"),
-            self.retry.max_attempts.into(),
-            1,
-            100,
-        );
-        if self.retry.base > self.retry.cap {
-            errors.push(SpecError::new(
-                at("retry.base"),
-                "must not be longer than retry.cap",
-            ));
-        }
+        errors.extend(self.retry.faults(at));
         if self
             .trigger
             .every

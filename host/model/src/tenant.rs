@@ -18,6 +18,12 @@ pub struct TenantLimits {
     pub memory_mib: u32,
     /// Calls at the same time, 1 to 4,096; more wait their turn.
     pub calls: u32,
+    /// Its share where several tenants want more than there is (processors, the database's writers), 1 to 10,000: one of 200 gets twice as
+    /// much as one of 100.
+    pub weight: u32,
+    /// Records that wait over all flows of the tenant, 1 to 100,000,000. Beyond, sources are not read and calls from systems are answered with
+    /// 503 until there is room. Looked at once a second, so it can be exceeded by what comes in within one.
+    pub max_waiting: u32,
     /// Where the tenant's webhooks may be sent besides https at public addresses: hosts of this network, or without TLS. Written as
     /// grants of requests are; it does not matter to connections, nor does `ceiling` to webhooks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -25,6 +31,9 @@ pub struct TenantLimits {
 }
 
 impl TenantLimits {
+    /// The weight of a tenant that has no other.
+    pub const USUAL_WEIGHT: u32 = 100;
+
     /// Checks what can be checked without knowing the host.
     ///
     /// # Errors
@@ -34,6 +43,8 @@ impl TenantLimits {
         for (path, value, high) in [
             ("memory-mib", self.memory_mib, 1_048_576),
             ("calls", self.calls, 4_096),
+            ("weight", self.weight, 10_000),
+            ("max-waiting", self.max_waiting, 100_000_000),
         ] {
             if !(1..=high).contains(&value) {
                 let reason = format!("{value} is out of bounds; use 1 to {high}");
@@ -70,6 +81,8 @@ impl Default for TenantLimits {
             ceiling: None,
             memory_mib: 1_024,
             calls: 16,
+            weight: Self::USUAL_WEIGHT,
+            max_waiting: 1_000_000,
             receivers: Vec::new(),
         }
     }
@@ -84,6 +97,8 @@ mod tests {
         let limits: TenantLimits = serde_json::from_value(serde_json::json!({
             "memory-mib": 0,
             "calls": 5_000,
+            "weight": 0,
+            "max-waiting": 0,
             "ceiling": { "http": [{ "host": "a.example" }, { "host": "", "methods": ["get"] }] },
             "receivers": [{ "host": "hooks.internal", "schemes": ["ftp"] }],
         }))
@@ -95,6 +110,8 @@ mod tests {
             [
                 "memory-mib",
                 "calls",
+                "weight",
+                "max-waiting",
                 "ceiling.http[1].host",
                 "ceiling.http[1].methods",
                 "receivers[0].schemes"

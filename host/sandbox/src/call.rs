@@ -290,7 +290,7 @@ pub(crate) async fn run<T: Send>(
         let answer = function(&release.guest, lived.live(), &bound.binding.config).await?;
         Ok((lived, answer))
     });
-    let body = Paced::new(&sandbox.cpu, bound.tenant.id, &meter.busy_ns, body);
+    let body = Paced::new(&sandbox.cpu, bound.tenant.party(), &meter.busy_ns, body);
     // Epochs stop a guest that computes, and they tell where it was. This one is for a guest that waits, so it comes a little later.
     let grace = sandbox.tick * 5;
     let until = started + limit + grace;

@@ -8,8 +8,8 @@
 //!   processor is left to the host itself, whose work for all of them would otherwise queue behind whoever computes most;
 //! - a tenant of which nothing runs gets one of a few more, at once: the operating system then shares the processors, and a neighbour that
 //!   computes little hardly notices those who compute all the time;
-//! - else it waits, and a slot that becomes free goes to the tenant with the fewest slots, and among those to the one that has computed least
-//!   of late. Within a tenant, the longest waiting comes first.
+//! - else it waits, and a slot that becomes free goes to the tenant with the fewest slots for its weight, and among those to the one that has
+//!   computed least since it has been waiting, for its weight. Within a tenant, the longest waiting comes first.
 //!
 //! A waiting guest costs no thread, and a slot is only held while guest code or a host function really runs, never while a call waits for
 //! another system.
@@ -27,8 +27,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+const LEAST_SWEEP: usize = 64;
+/// What a tenant that did not compute may make up for: 50 milliseconds at the usual weight. Enough for one that comes back again and again to get
+/// its part, and too little to take from others for long.
+const SAVED_UP: u128 = 50_000_000 * 100;
+
 /// Names a tenant within one sandbox.
 pub(crate) type TenantId = u64;
+
+/// A tenant, and its weight among the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Party {
+    pub(crate) id: TenantId,
+    pub(crate) weight: u32,
+}
 
 /// The slots of one sandbox.
 #[derive(Debug)]
@@ -45,6 +57,11 @@ struct State {
     running: usize,
     tenants: HashMap<TenantId, Share, BuildHasherDefault<Itself>>,
     next_ticket: u64,
+    /// The start of the last stretch that began, and the latest end that is known, in nanoseconds of computing at a weight of one.
+    now: u128,
+    latest: u128,
+    /// Tenants are looked through for those that can be forgotten whenever there are twice as many as the last time.
+    sweep_at: usize,
     /// Who came last, and when that was another tenant than before.
     last: Option<TenantId>,
     turned: Option<Instant>,
@@ -76,13 +93,15 @@ impl Hasher for Itself {
 /// For how long a tenant counts as present after it has computed.
 const PRESENT: Duration = Duration::from_secs(1);
 
-/// What one tenant has and waits for. Gone when it is neither.
+/// What one tenant has, waits for, and had.
 #[derive(Debug, Default)]
 struct Share {
+    weight: u32,
     running: usize,
     waiting: VecDeque<Waiting>,
-    /// Computing time, halved again and again, so that only what was lately counts.
-    lately: Duration,
+    /// When its next stretch begins, reckoned like [`State::now`]: what it computed moves this on, for its weight (start-time fair queueing,
+    /// Goyal, Vin and Cheng, SIGCOMM 1996).
+    start: u128,
 }
 
 #[derive(Debug)]
@@ -110,6 +129,9 @@ impl Cpu {
                 running: 0,
                 tenants: HashMap::default(),
                 next_ticket: 0,
+                now: 0,
+                latest: 0,
+                sweep_at: 0,
                 last: None,
                 turned: None,
                 free: slots,
@@ -122,17 +144,22 @@ impl Cpu {
     }
 
     /// Whether the stretch may begin now; if not, `waker` is called once it may.
-    fn enter(&self, tenant: TenantId, place: &mut Place, waker: &Waker, now: Instant) -> bool {
+    fn enter(&self, party: Party, place: &mut Place, waker: &Waker, now: Instant) -> bool {
+        let tenant = party.id;
         let mut state = self.lock();
         state.see(tenant, now, self.slots);
+        state.sweep();
         let State {
             running,
             tenants,
             next_ticket,
             free,
+            now: virtual_now,
             ..
         } = &mut *state;
         let share = tenants.entry(tenant).or_default();
+        share.weight = party.weight;
+        share.start = share.start.max(virtual_now.saturating_sub(SAVED_UP));
         if let Place::InLine(ticket) = *place {
             let Some(at) = share.waiting.iter().position(|waiting| waiting.ticket == ticket) else {
                 // Never so; but a guest that waits for ever would be the worse answer.
@@ -156,6 +183,7 @@ impl Cpu {
         let free = *running < *free;
         let reserved = share.running == 0 && *running < self.slots + self.reserve;
         if in_turn && (free || reserved) {
+            *virtual_now = share.start;
             share.running += 1;
             *running += 1;
             return true;
@@ -175,9 +203,7 @@ impl Cpu {
     fn leave(&self, tenant: TenantId, computed: Duration) {
         let wakers = {
             let mut state = self.lock();
-            if let Some(share) = state.tenants.get_mut(&tenant) {
-                share.lately += computed;
-            }
+            state.book(tenant, computed);
             state.give_back(tenant, self.slots + self.reserve)
         };
         wakers.into_iter().for_each(Waker::wake);
@@ -196,10 +222,7 @@ impl Cpu {
             });
             match granted {
                 Some(true) => state.give_back(tenant, self.slots + self.reserve),
-                _ => {
-                    state.forget_if_idle(tenant);
-                    Vec::new()
-                }
+                _ => Vec::new(),
             }
         };
         wakers.into_iter().for_each(Waker::wake);
@@ -208,7 +231,17 @@ impl Cpu {
     #[cfg(test)]
     fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.running == 0 && state.tenants.is_empty()
+        state.running == 0 && state.tenants.values().all(|share| share.waiting.is_empty())
+    }
+}
+
+impl Share {
+    /// What it has for its weight, when its turn is, and who of it came first; none if nobody of it waits.
+    fn turn(&self) -> Option<(u64, u128, u64)> {
+        let first = self.waiting.iter().find(|waiting| !waiting.granted)?;
+        let running = u64::try_from(self.running).unwrap_or(u64::MAX);
+        let has = running.saturating_mul(1_000_000) / u64::from(self.weight.max(1));
+        Some((has, self.start, first.ticket))
     }
 }
 
@@ -230,47 +263,54 @@ impl State {
         if let Some(share) = self.tenants.get_mut(&tenant) {
             share.running = share.running.saturating_sub(1);
         }
-        let wakers = std::iter::from_fn(|| self.hand_on(most)).collect();
-        self.forget_if_idle(tenant);
-        wakers
+        if self.running == 0 {
+            // A busy time is over, and nobody has to make up for it in the next one.
+            self.now = self.latest;
+        }
+        std::iter::from_fn(|| self.hand_on(most)).collect()
+    }
+
+    /// A tenant has computed.
+    fn book(&mut self, tenant: TenantId, computed: Duration) {
+        if let Some(share) = self.tenants.get_mut(&tenant) {
+            share.start += computed.as_nanos().max(1) * 10_000 / u128::from(share.weight.max(1));
+            self.latest = self.latest.max(share.start);
+        }
     }
 
     fn hand_on(&mut self, most: usize) -> Option<Waker> {
         let (free, reserved) = (self.running < self.free, self.running < most);
         let (_, share) = self
             .tenants
-            .iter_mut()
-            .filter(|(_, share)| free || (reserved && share.running == 0))
-            .filter(|(_, share)| share.waiting.iter().any(|waiting| !waiting.granted))
-            .min_by_key(|(_, share)| (share.running, share.lately))?;
+            .values_mut()
+            .filter(|share| free || (reserved && share.running == 0))
+            .filter_map(|share| Some((share.turn()?, share)))
+            .min_by_key(|(turn, _)| *turn)?;
+        self.now = self.now.max(share.start);
         let waiting = share.waiting.iter_mut().find(|waiting| !waiting.granted)?;
         waiting.granted = true;
         let waker = waiting.waker.clone();
         share.running += 1;
         self.running += 1;
-        // What was long ago counts less and less, for everybody alike.
-        for share in self.tenants.values_mut() {
-            share.lately = share.lately.mul_f32(0.98);
-        }
         Some(waker)
     }
 
-    /// A tenant that neither runs nor waits was not short of anything, so nothing has to be remembered of it.
-    fn forget_if_idle(&mut self, tenant: TenantId) {
-        if self
-            .tenants
-            .get(&tenant)
-            .is_some_and(|share| share.running == 0 && share.waiting.is_empty())
-        {
-            self.tenants.remove(&tenant);
+    /// Forgets tenants that neither run nor wait and have nothing to make up for.
+    fn sweep(&mut self) {
+        if self.tenants.len() < self.sweep_at.max(LEAST_SWEEP) {
+            return;
         }
+        let fresh = self.now.saturating_sub(SAVED_UP);
+        self.tenants
+            .retain(|_, share| share.running > 0 || !share.waiting.is_empty() || share.start > fresh);
+        self.sweep_at = self.tenants.len() * 2;
     }
 }
 
 /// A future whose every poll needs a slot. Counts how long the polls took.
 pub(crate) struct Paced<'a, F> {
     cpu: &'a Cpu,
-    tenant: TenantId,
+    party: Party,
     place: Place,
     busy: &'a AtomicU64,
     inner: Pin<Box<F>>,
@@ -278,10 +318,10 @@ pub(crate) struct Paced<'a, F> {
 
 impl<'a, F: Future> Paced<'a, F> {
     /// `busy` is where the microseconds are added to that a thread was busy with `inner`.
-    pub(crate) fn new(cpu: &'a Cpu, tenant: TenantId, busy: &'a AtomicU64, inner: Pin<Box<F>>) -> Self {
+    pub(crate) fn new(cpu: &'a Cpu, party: Party, busy: &'a AtomicU64, inner: Pin<Box<F>>) -> Self {
         Self {
             cpu,
-            tenant,
+            party,
             place: Place::Outside,
             busy,
             inner,
@@ -313,12 +353,12 @@ impl<F: Future> Future for Paced<'_, F> {
         // Everything in here can be moved; what cannot is boxed.
         let this = self.get_mut();
         let now = Instant::now();
-        if !this.cpu.enter(this.tenant, &mut this.place, cx.waker(), now) {
+        if !this.cpu.enter(this.party, &mut this.place, cx.waker(), now) {
             return Poll::Pending;
         }
         let _stretch = Stretch {
             cpu: this.cpu,
-            tenant: this.tenant,
+            tenant: this.party.id,
             busy: this.busy,
             since: now,
         };
@@ -329,7 +369,7 @@ impl<F: Future> Future for Paced<'_, F> {
 impl<F> Drop for Paced<'_, F> {
     fn drop(&mut self) {
         if let Place::InLine(ticket) = self.place {
-            self.cpu.abandon(self.tenant, ticket);
+            self.cpu.abandon(self.party.id, ticket);
         }
     }
 }
@@ -341,9 +381,13 @@ mod tests {
 
     use super::*;
 
+    fn usual(id: TenantId) -> Party {
+        Party { id, weight: 100 }
+    }
+
     fn enter(cpu: &Cpu, tenant: TenantId) -> Result<(), Place> {
         let mut place = Place::Outside;
-        if cpu.enter(tenant, &mut place, &noop_waker(), Instant::now()) {
+        if cpu.enter(usual(tenant), &mut place, &noop_waker(), Instant::now()) {
             Ok(())
         } else {
             Err(place)
@@ -364,7 +408,7 @@ mod tests {
         let start = Instant::now();
         let third_after = |pause: Duration| {
             let cpu = Cpu::new(3);
-            let enter = |tenant, at| cpu.enter(tenant, &mut Place::Outside, &noop_waker(), at);
+            let enter = |tenant, at| cpu.enter(usual(tenant), &mut Place::Outside, &noop_waker(), at);
             assert!(enter(1, start) && enter(2, start));
             cpu.leave(2, Duration::ZERO);
             assert!(enter(1, start), "two of three");
@@ -394,17 +438,55 @@ mod tests {
         let (mut hog, mut four) = (in_line(1), in_line(4));
         cpu.leave(1, Duration::from_millis(10));
         assert!(
-            cpu.enter(4, &mut four, &waker, Instant::now()),
+            cpu.enter(usual(4), &mut four, &waker, Instant::now()),
             "it has computed nothing so far"
         );
-        assert!(!cpu.enter(1, &mut hog, &waker, Instant::now()));
+        assert!(!cpu.enter(usual(1), &mut hog, &waker, Instant::now()));
         let mut two = in_line(2);
         cpu.leave(3, Duration::ZERO);
         assert!(
-            cpu.enter(1, &mut hog, &waker, Instant::now()),
+            cpu.enter(usual(1), &mut hog, &waker, Instant::now()),
             "of tenant 2, something runs"
         );
-        assert!(!cpu.enter(2, &mut two, &waker, Instant::now()));
+        assert!(!cpu.enter(usual(2), &mut two, &waker, Instant::now()));
+    }
+
+    #[test]
+    fn a_heavier_tenant_gets_more_of_it() {
+        let cpu = Cpu::new(1);
+        let waker = noop_waker();
+        let party = |id| Party {
+            id,
+            weight: if id == 1 { 300 } else { 100 },
+        };
+        let now = Instant::now();
+        // More than there are slots and reserve, so that there is always somebody who waits.
+        let mut running = VecDeque::new();
+        let mut waiting = Vec::new();
+        let mut served = [0; 9];
+        for id in 1..=8 {
+            let mut place = Place::Outside;
+            if cpu.enter(party(id), &mut place, &waker, now) {
+                running.push_back(id);
+            } else {
+                waiting.push((id, place));
+            }
+        }
+        for _ in 0..2_000 {
+            let done: TenantId = running.pop_front().unwrap();
+            cpu.leave(done, Duration::from_millis(1));
+            served[usize::try_from(done).unwrap()] += 1;
+            waiting.push((done, Place::Outside));
+            waiting.retain_mut(|(id, place)| {
+                let in_now = cpu.enter(party(*id), place, &waker, now);
+                if in_now {
+                    running.push_back(*id);
+                }
+                !in_now
+            });
+        }
+        assert!(served[1] > 2 * served[2], "{served:?}");
+        assert!(served[2..].iter().all(|turns| *turns > 150), "{served:?}");
     }
 
     #[test]
@@ -417,7 +499,7 @@ mod tests {
         let mut second = enter(&cpu, 1).unwrap_err();
         cpu.leave(1, Duration::ZERO);
         cpu.abandon(1, first);
-        assert!(cpu.enter(1, &mut second, &noop_waker(), Instant::now()));
+        assert!(cpu.enter(usual(1), &mut second, &noop_waker(), Instant::now()));
         cpu.leave(1, Duration::ZERO);
         assert!(cpu.is_idle());
     }
@@ -440,7 +522,7 @@ mod tests {
                     _ => if let Some((tenant, Place::InLine(ticket))) = waiting.pop() { cpu.abandon(tenant, ticket); },
                 }
                 waiting.retain_mut(|(tenant, place)| {
-                    let in_now = cpu.enter(*tenant, place, &waker, Instant::now());
+                    let in_now = cpu.enter(usual(*tenant), place, &waker, Instant::now());
                     if in_now { running.push(*tenant); }
                     !in_now
                 });
@@ -452,7 +534,7 @@ mod tests {
                 prop_assert!(tenant.is_some(), "somebody waits for ever");
                 cpu.leave(tenant.unwrap_or_default(), Duration::ZERO);
                 waiting.retain_mut(|(tenant, place)| {
-                    let in_now = cpu.enter(*tenant, place, &waker, Instant::now());
+                    let in_now = cpu.enter(usual(*tenant), place, &waker, Instant::now());
                     if in_now { running.push(*tenant); }
                     !in_now
                 });

@@ -70,6 +70,12 @@ impl Session {
         &self.bound.binding.connection
     }
 
+    /// How long one call may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.bound.deadline
+    }
+
     /// Begins an authorization by a person for a credential of the kind `oauth2-authorization-code`: where that person has to go, and until
     /// when. `redirect_uri` is where the system sends the browser afterwards, as it is registered there.
     ///

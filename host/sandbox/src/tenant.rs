@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use stecker_model::{CallUsage, Name, TenantLimits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::cpu::TenantId;
+use crate::cpu::{Party, TenantId};
 
 /// What a tenant uses now, and what it has used since its first session was bound (or since it last had none).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -38,6 +38,7 @@ pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     memory: AtomicUsize,
     memory_limit: AtomicUsize,
+    weight: AtomicU32,
     calls: Mutex<Calls>,
     used: Mutex<TenantUsage>,
     running: AtomicU64,
@@ -72,6 +73,7 @@ impl Tenant {
             id,
             memory: AtomicUsize::new(0),
             memory_limit: AtomicUsize::new(bytes_of(limits.memory_mib)),
+            weight: AtomicU32::new(limits.weight),
             calls: Mutex::new(Calls::new(limits.calls)),
             used: Mutex::default(),
             running: AtomicU64::new(0),
@@ -82,9 +84,18 @@ impl Tenant {
     fn set_limits(&self, limits: &TenantLimits) {
         self.memory_limit
             .store(bytes_of(limits.memory_mib), Ordering::Relaxed);
+        self.weight.store(limits.weight, Ordering::Relaxed);
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.limit != limits.calls {
             *calls = Calls::new(limits.calls);
+        }
+    }
+
+    /// Itself, among those who want to compute.
+    pub(crate) fn party(&self) -> Party {
+        Party {
+            id: self.id,
+            weight: self.weight.load(Ordering::Relaxed),
         }
     }
 

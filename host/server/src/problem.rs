@@ -173,6 +173,15 @@ pub(crate) fn flow(error: FlowError) -> Problem {
         .with_hint(format!(
             "nothing was kept of this call; call again after {retry_after} seconds. `stecker connection show {connection}` shows why calls wait"
         )),
+        FlowError::TenantFull { ref tenant, retry_after, .. } => Problem::new(
+            503,
+            "tenant-full",
+            "Too many records wait",
+            error.to_string(),
+        )
+        .with_hint(format!(
+            "nothing was kept of this call; call again after {retry_after} seconds. `stecker --tenant {tenant} flow list` shows where records wait"
+        )),
         FlowError::Busy { what, by } => conflict(
             format!("{what} is busy: {by}"),
             "wait until it is done and try again",

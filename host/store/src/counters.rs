@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use stecker_model::{Name, RecordState};
+use stecker_model::{Name, RecordState, TenantLimits};
 
 use crate::{
     Store, StoreError,
@@ -125,6 +125,26 @@ impl Store {
             .filter(|(state, _)| state.is_open())
             .map(|(_, count)| count)
             .sum())
+    }
+
+    /// A tenant's records that the host still has work to do on, over all of its flows, and what the tenant may have in all.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn tenant_waiting(&self, tenant: &Name) -> Result<(u64, TenantLimits), StoreError> {
+        let open: Vec<String> = RecordState::ALL
+            .into_iter()
+            .filter(|state| state.is_open())
+            .map(|state| format!("'{}'", state.as_str()))
+            .collect();
+        let mut sql = Sql::new("SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) AS n FROM counters WHERE tenant = ");
+        sql.bind(tenant.as_str())
+            .push(" AND what IN (")
+            .push(&open.join(", "))
+            .push(")");
+        let waiting = sql.query()?.fetch_one(self.reader()).await?.count("n")?;
+        let limits = self.tenant_row(tenant).await?.and_then(|row| row.limits);
+        Ok((waiting, limits.unwrap_or_default()))
     }
 
     /// How often a record of a flow was delivered, and how many records are not in the ledger any more.

@@ -31,6 +31,8 @@ pub struct DueRecord {
     pub release: Digest,
     /// What [`crate::Settlement::outputs`] last left.
     pub outputs: Option<String>,
+    /// What [`crate::Settlement::tries`] last left; none since a person sent it again.
+    pub tries: Option<String>,
     /// Why it is delivered again after it was delivered, if it is: see [`crate::Repair`].
     pub repair: Option<String>,
 }
@@ -50,7 +52,7 @@ pub(crate) const fn in_the_way(on_quarantine: OnQuarantine) -> &'static str {
 
 /// Goes on after [`Sql::with_keys`]: whole records with their payloads.
 const WHOLE: &str = "SELECT r.seq, r.stream, r.key, r.source_version, r.operation, r.event_time, r.attributes, \
-    r.idempotency_key, r.state, r.attempts, r.attempts_at_reset, r.release, r.outputs, r.repair, \
+    r.idempotency_key, r.state, r.attempts, r.attempts_at_reset, r.release, r.outputs, r.tries, r.repair, \
     p.payload, p.before_payload FROM v \
     JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq \
     JOIN payloads AS p ON p.tenant = v.tenant AND p.flow = v.flow AND p.seq = v.seq";
@@ -106,6 +108,7 @@ fn due_record(row: &AnyRow) -> Result<DueRecord, StoreError> {
         attempts_since_reset: count(attempts - row.int("attempts_at_reset")?)?,
         release: row.parsed("release")?,
         outputs: row.maybe_text("outputs")?,
+        tries: row.maybe_text("tries")?,
         repair: row.maybe_text("repair")?,
     })
 }

@@ -183,13 +183,10 @@ impl Store {
         self.begin_in_turn(None).await
     }
 
-    /// For what a tenant's plugins, callers and flows write all day: its neighbours wait for one of its writes at most.
+    /// For what a tenant's plugins, callers and flows write all day: in its turn among the tenants.
     async fn begin_tx_of(&self, tenant: &Name) -> Result<Tx, StoreError> {
-        let turn = match self.inner.backend {
-            Backend::Sqlite => Some(self.inner.turns.of(tenant).await),
-            Backend::Postgres => None,
-        };
-        self.begin_in_turn(turn).await
+        let turn = self.inner.turns.of(tenant).await;
+        self.begin_in_turn(Some(turn)).await
     }
 
     async fn begin_in_turn(&self, turn: Option<Turn>) -> Result<Tx, StoreError> {

@@ -57,6 +57,12 @@ impl Store {
                 (pool.clone(), pool)
             }
         };
+        let places = match backend {
+            // One writes, and one stands ready.
+            Backend::Sqlite => 2,
+            // The rest is for reading and for what belongs to no tenant.
+            Backend::Postgres => usize::try_from(options.max_connections - options.max_connections / 4).unwrap_or(1),
+        };
         tracing::info!(?backend, schema_version, "store opened");
         Ok(Self {
             inner: Arc::new(Inner {
@@ -65,7 +71,7 @@ impl Store {
                 backend,
                 schema_version,
                 server: (backend == Backend::Postgres).then(|| url.to_owned().into()),
-                turns: crate::turns::Turns::default(),
+                turns: crate::turns::Turns::new(places),
                 slot: std::sync::atomic::AtomicI64::new(0),
                 vault: std::sync::OnceLock::new(),
             }),

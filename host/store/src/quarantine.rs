@@ -170,7 +170,7 @@ impl Store {
             for piece in pieces(seqs) {
                 let mut sql = Sql::with_keys(tenant, flow, piece);
                 sql.push(
-                    "UPDATE records SET state = 'retrying', attempts_at_reset = attempts, updated_at = ",
+                    "UPDATE records SET state = 'retrying', attempts_at_reset = attempts, tries = NULL, updated_at = ",
                 )
                 .bind(now)
                 .push(", next_attempt_at = ")

@@ -245,7 +245,7 @@ impl Store {
             let mut sql = Sql::with_keys(tenant, flow, &seqs);
             // Without the outputs that were written the last time: they are to be written again.
             sql.push(
-                "UPDATE records SET state = 'queued', attempts_at_reset = attempts, next_attempt_at = NULL, \
+                "UPDATE records SET state = 'queued', attempts_at_reset = attempts, tries = NULL, next_attempt_at = NULL, \
                  outputs = NULL, reason_code = NULL, reason = NULL, updated_at = ",
             )
             .bind(now)

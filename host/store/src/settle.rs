@@ -27,6 +27,8 @@ pub struct Settlement {
     pub request: Option<String>,
     /// For the attempt: the digest of what was answered, in hex; none: as before.
     pub answer: Option<String>,
+    /// How often it failed, as a text that the store does not look into; none: as before.
+    pub tries: Option<String>,
 }
 
 /// Where a record goes after an attempt.
@@ -187,7 +189,7 @@ async fn move_records(
     now: i64,
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new(
-        "WITH v (tenant, flow, seq, state, next_attempt_at, external_id, reason_code, reason, outputs) AS (VALUES ",
+        "WITH v (tenant, flow, seq, state, next_attempt_at, external_id, reason_code, reason, outputs, tries) AS (VALUES ",
     );
     sql.rows(piece, |values, row| {
         let to = &row.settlement.to;
@@ -200,12 +202,13 @@ async fn move_records(
             .value(to.external_id().map(readable).map(String::from))
             .value(to.reason().map(|reason| readable(&reason.code).into_owned()))
             .value(row.reason.as_deref())
-            .value(row.settlement.outputs.as_deref());
+            .value(row.settlement.outputs.as_deref())
+            .value(row.settlement.tries.as_deref());
     });
     sql.push(
         ") UPDATE records SET state = v.state, next_attempt_at = v.next_attempt_at, \
          external_id = COALESCE(v.external_id, records.external_id), reason_code = v.reason_code, reason = v.reason, \
-         outputs = COALESCE(v.outputs, records.outputs), updated_at = ",
+         outputs = COALESCE(v.outputs, records.outputs), tries = COALESCE(v.tries, records.tries), updated_at = ",
     )
     .bind(now)
     .push(OF_RECORDS);

@@ -133,18 +133,23 @@ impl Store {
         .bind(connection.as_str())
         .fetch_optional(self.reader())
         .await?;
-        row.map(|row| {
-            Ok(Binder {
-                connection: Stored {
-                    spec: row.json("spec")?,
-                    generation: row.int("generation")?,
-                    updated_at: row.int("updated_at")?,
-                },
-                limits: row.maybe_json("limits")?.unwrap_or_default(),
-                circuit: row.maybe_json("circuit")?.unwrap_or_default(),
+        let binder: Option<Binder> = row
+            .map(|row| {
+                Ok::<_, StoreError>(Binder {
+                    connection: Stored {
+                        spec: row.json("spec")?,
+                        generation: row.int("generation")?,
+                        updated_at: row.int("updated_at")?,
+                    },
+                    limits: row.maybe_json("limits")?.unwrap_or_default(),
+                    circuit: row.maybe_json("circuit")?.unwrap_or_default(),
+                })
             })
-        })
-        .transpose()
+            .transpose()?;
+        if let Some(binder) = &binder {
+            self.inner.turns.weigh(tenant, binder.limits.weight);
+        }
+        Ok(binder)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use stecker_model::{
-    Bucket, ErrorCode, Finding, KeyRange, ListedKey, Listing, LookupItem, Question, api::ReconcileCalls,
+    Bucket, ErrorCode, Finding, KeyRange, ListedKey, Listing, LookupItem, Question, RetryClass, api::ReconcileCalls,
 };
 use stecker_registry::Role;
 use stecker_sandbox::CallError;
@@ -197,7 +197,7 @@ pub(super) async fn again(ctx: &FlowContext, tries: &mut u32, error: CallError) 
         _ => None,
     };
     let pause = millis(backoff::pause_ms(
-        &ctx.spec.retry,
+        &ctx.spec.retry.budget(RetryClass::of(error.code().as_str())),
         *tries,
         asked,
         &mut rand::rng(),

@@ -189,7 +189,7 @@ async fn send_again(
             .value(repair.outputs.as_deref());
     });
     sql.push(
-        ") UPDATE records SET state = 'retrying', attempts_at_reset = attempts, reason_code = NULL, reason = NULL, \
+        ") UPDATE records SET state = 'retrying', attempts_at_reset = attempts, tries = NULL, reason_code = NULL, reason = NULL, \
          repair = v.repair, outputs = v.outputs, updated_at = ",
     )
     .bind(now)

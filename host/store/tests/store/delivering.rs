@@ -15,6 +15,8 @@ scenarios!(
     settle_takes_all_or_none,
     a_record_can_be_left_out_without_an_attempt,
     progress_of_several_outputs_is_kept,
+    failures_are_kept_until_somebody_sends_it_again,
+    what_waits_is_counted_over_all_flows_of_a_tenant,
     lists_are_filtered_and_go_on_where_they_ended,
 );
 
@@ -337,6 +339,48 @@ async fn progress_of_several_outputs_is_kept(world: World) {
             .unwrap();
         assert_eq!(world.due(START).await[0].outputs.as_deref(), Some("[[0,\"x\"]]"));
     }
+}
+
+async fn failures_are_kept_until_somebody_sends_it_again(world: World) {
+    let lease = world.lease("node-1").await;
+    world.commit(&lease, vec![record("a", "1")], "c").await.unwrap();
+    let settle = async |to: SettledState, tries: Option<&str>| {
+        world.begin(&lease, &[1]).await.unwrap();
+        let settled = Settlement {
+            tries: tries.map(str::to_owned),
+            ..settlement(1, to)
+        };
+        world
+            .store
+            .settle(&lease, &name("first"), vec![settled], START)
+            .await
+            .unwrap();
+    };
+    settle(retry(START), Some("{\"n\":1}")).await;
+    assert_eq!(world.due(START).await[0].tries.as_deref(), Some("{\"n\":1}"));
+    settle(retry(START), None).await;
+    assert_eq!(world.due(START).await[0].tries.as_deref(), Some("{\"n\":1}"));
+    settle(quarantined(), Some("{\"n\":2}")).await;
+    let everything = stecker_model::api::QuarantineSelection::default();
+    world
+        .store
+        .retry_quarantined(&world.tenant, &everything, "ada", START)
+        .await
+        .unwrap();
+    assert_eq!(world.due(START).await[0].tries, None);
+}
+
+async fn what_waits_is_counted_over_all_flows_of_a_tenant(world: World) {
+    let waiting = async |tenant: &str| world.store.tenant_waiting(&name(tenant)).await.unwrap().0;
+    assert_eq!((waiting("acme").await, waiting("nobody").await), (0, 0));
+    let lease = world.lease("node-1").await;
+    let page = vec![record("a", "1"), record("b", "1"), record("c", "1")];
+    world.commit(&lease, page, "c").await.unwrap();
+    world.deliver(&lease, 1, delivered()).await;
+    world.begin(&lease, &[2]).await.unwrap();
+    assert_eq!(waiting(world.tenant.as_str()).await, 2, "what is being sent waits too");
+    world.settle(&lease, 2, quarantined()).await.unwrap();
+    assert_eq!(waiting(world.tenant.as_str()).await, 1, "what is with a person does not");
 }
 
 async fn lists_are_filtered_and_go_on_where_they_ended(world: World) {

@@ -19,7 +19,7 @@ async fn limits_are_kept_with_the_tenant_and_reach_every_call(world: World) {
         memory_mib: 64,
         calls: 2,
         ceiling: Some(stecker_model::Grants::default()),
-        receivers: Vec::new(),
+        ..TenantLimits::default()
     };
     let binder = async |tenant: &str| {
         let found = world.store.binder(&name(tenant), &name("shop")).await;

@@ -105,6 +105,7 @@ pub(crate) fn settlement(seq: i64, to: SettledState) -> Settlement {
         outcome: outcome.to_owned(),
         request: None,
         answer: None,
+        tries: None,
     }
 }
 

@@ -106,10 +106,9 @@ fn binding(config: String, instances: Instances) -> Result<Binding> {
         },
         http_bytes_today: 0,
         tenant_limits: TenantLimits {
-            ceiling: None,
             memory_mib: 1 << 16,
             calls: MAX_INSTANCES,
-            receivers: Vec::new(),
+            ..TenantLimits::default()
         },
         instances,
         credentials: Arc::new(NoCredentials),

@@ -1,0 +1,196 @@
+//! What an upstream in trouble costs: time, and no order its attempts; and what a tenant with a mountain of work costs its neighbours.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that fails says where; one that is skipped says why"
+)]
+
+use std::{fs, time::Duration};
+
+use stecker_model::{RecordState, api::FlowStatus};
+use stecker_scenarios::{Artifacts, Host, HostOptions, Job, Progress};
+use stecker_simulators::{Config, Faults, Running, Simulators};
+use tempfile::TempDir;
+
+/// Budgets that an outage of a few seconds would use up several times over.
+const SHORT: &str = r#"retry = { max-attempts = 6, base = "20ms", cap = "100ms" }"#;
+
+struct Scene {
+    systems: Running,
+    host: Host,
+    folder: TempDir,
+}
+
+impl Scene {
+    /// A shop whose orders come by webhooks alone, so that they come in whatever happens to calls.
+    async fn set_up(faults: Faults) -> Option<Self> {
+        let artifacts = Artifacts::or_skip()?;
+        let systems = Simulators::start(Config {
+            orders: 0,
+            faults,
+            ..Config::default()
+        })
+        .await
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::start(&artifacts, &folder.path().join("data"), HostOptions::default())
+            .await
+            .unwrap();
+        let job = Job::write(&folder.path().join("job"), &artifacts, systems.announcement()).unwrap();
+        let setup = fs::read_to_string(job.setup()).unwrap();
+        let changed = setup
+            .replace(
+                r#"trigger = { every = "1s", webhook = true }"#,
+                "trigger = { webhook = true }",
+            )
+            .replace(
+                r#"retry = { max-attempts = 20, base = "100ms", cap = "3s" }"#,
+                SHORT,
+            );
+        assert_eq!(changed.matches(SHORT).count(), 2);
+        fs::write(job.setup(), changed).unwrap();
+        job.apply(&host).unwrap();
+        systems.set_webhook_url(Some(format!("{}/hooks/default/shop", host.url())));
+        Some(Self {
+            systems,
+            host,
+            folder,
+        })
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Progress, &Running) -> bool) -> Progress {
+        for _ in 0..900 {
+            let progress = Progress::of(&self.host).await.unwrap();
+            if holds(&progress, &self.systems) {
+                return progress;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!(
+            "it never came to this: {what}; {:?}",
+            Progress::of(&self.host).await
+        );
+    }
+}
+
+fn is_all_there(progress: &Progress) -> bool {
+    progress
+        .orders
+        .iter()
+        .all(|(state, count)| !state.is_open() || *count == 0)
+}
+
+/// Orders meet an ERP that answers every call like this, much longer than their own budgets last; then it is well again.
+async fn nothing_is_given_up_over(trouble: Faults) {
+    let Some(scene) = Scene::set_up(Faults::off()).await else {
+        return;
+    };
+    scene.systems.set_faults(trouble).unwrap();
+    scene.systems.create_orders(40);
+    scene
+        .until("every order came in", |progress, _| {
+            progress.orders.values().sum::<u64>() == 40
+        })
+        .await;
+    let injected = |systems: &Running| systems.account().faults.values().sum::<u64>();
+    // More than enough for every order to have used up its own, if these counted.
+    scene
+        .until("the trouble was met again and again", |_, systems| {
+            injected(systems) > 60
+        })
+        .await;
+    scene.systems.set_faults(Faults::off()).unwrap();
+    let progress = scene
+        .until("all is delivered", |progress, _| is_all_there(progress))
+        .await;
+    let verdict = scene.systems.account().verdict();
+    assert_eq!(progress.orders_in(RecordState::Quarantined), 0, "{progress:?}");
+    assert_eq!(progress.orders_in(RecordState::Delivered), 40, "{progress:?}");
+    assert_eq!(
+        (
+            verdict.booked,
+            verdict.missing.len(),
+            verdict.duplicated.len(),
+            verdict.out_of_order
+        ),
+        (40, 0, 0, 0),
+        "{verdict:?}"
+    );
+    scene.host.stop().await.unwrap();
+    drop(scene.folder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_costs_no_order_its_attempts() {
+    let mut trouble = Faults::off();
+    trouble.unavailable = 1.0;
+    trouble.max_in_a_row = u32::MAX;
+    nothing_is_given_up_over(trouble).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_limit_costs_no_order_its_attempts() {
+    let mut trouble = Faults::off();
+    trouble.too_many_requests = 1.0;
+    trouble.retry_after_seconds = 0;
+    trouble.max_in_a_row = u32::MAX;
+    nothing_is_given_up_over(trouble).await;
+}
+
+/// A tenant that has thousands of records to move, on a database with one writer, while another one gets an order now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mountain_of_one_tenant_does_not_stand_in_the_way_of_anothers_order() {
+    let Some(artifacts) = Artifacts::or_skip() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(&artifacts, &folder.path().join("data"), HostOptions::default())
+        .await
+        .unwrap();
+    let start = async |orders| {
+        let config = Config {
+            orders,
+            faults: Faults::off(),
+            ..Config::default()
+        };
+        Simulators::start(config).await.unwrap()
+    };
+    let apply = |tenant: &str, systems: &Running| {
+        let job = Job::write(&folder.path().join(tenant), &artifacts, systems.announcement()).unwrap();
+        let setup = job.setup().display().to_string();
+        host.cli(["--tenant", tenant, "apply", "-f", &setup])
+            .unwrap();
+    };
+    let delivered = |tenant: &str| -> u64 {
+        let list = host
+            .cli(["--tenant", tenant, "flow", "list", "--json"])
+            .unwrap();
+        let flows: Vec<FlowStatus> = serde_json::from_str(&list).unwrap();
+        flows
+            .iter()
+            .filter_map(|flow| flow.counts.get(&RecordState::Delivered))
+            .sum()
+    };
+    let mountain = 4_000;
+    let (busy, calm) = (start(mountain).await, start(0).await);
+    apply("calm", &calm);
+    calm.set_webhook_url(Some(format!("{}/hooks/calm/shop", host.url())));
+    apply("busy", &busy);
+    while delivered("busy") < 100 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for booked in 1..=20 {
+        calm.create_orders(1);
+        while calm.account().verdict().booked < booked {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let done = busy.account().verdict().booked;
+    assert!(
+        done < mountain,
+        "twenty orders, one after the other, took as long as {done} of the neighbour's"
+    );
+    host.stop().await.unwrap();
+}
