@@ -27,7 +27,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-const LEAST_SWEEP: usize = 64;
 /// What a tenant that did not compute may make up for: 50 milliseconds at the usual weight. Enough for one that comes back again and again to get
 /// its part, and too little to take from others for long.
 const SAVED_UP: u128 = 50_000_000 * 100;
@@ -57,11 +56,8 @@ struct State {
     running: usize,
     tenants: HashMap<TenantId, Share, BuildHasherDefault<Itself>>,
     next_ticket: u64,
-    /// The start of the last stretch that began, and the latest end that is known, in nanoseconds of computing at a weight of one.
+    /// The start of the last stretch that began, in nanoseconds of computing at a weight of 10,000.
     now: u128,
-    latest: u128,
-    /// Tenants are looked through for those that can be forgotten whenever there are twice as many as the last time.
-    sweep_at: usize,
     /// Who came last, and when that was another tenant than before.
     last: Option<TenantId>,
     turned: Option<Instant>,
@@ -130,8 +126,6 @@ impl Cpu {
                 tenants: HashMap::default(),
                 next_ticket: 0,
                 now: 0,
-                latest: 0,
-                sweep_at: 0,
                 last: None,
                 turned: None,
                 free: slots,
@@ -148,7 +142,6 @@ impl Cpu {
         let tenant = party.id;
         let mut state = self.lock();
         state.see(tenant, now, self.slots);
-        state.sweep();
         let State {
             running,
             tenants,
@@ -231,7 +224,7 @@ impl Cpu {
     #[cfg(test)]
     fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.running == 0 && state.tenants.values().all(|share| share.waiting.is_empty())
+        state.running == 0 && state.is_unwanted()
     }
 }
 
@@ -263,18 +256,22 @@ impl State {
         if let Some(share) = self.tenants.get_mut(&tenant) {
             share.running = share.running.saturating_sub(1);
         }
-        if self.running == 0 {
+        let wakers: Vec<Waker> = std::iter::from_fn(|| self.hand_on(most)).collect();
+        if self.running == 0 && self.is_unwanted() {
             // A busy time is over, and nobody has to make up for it in the next one.
-            self.now = self.latest;
+            self.tenants.clear();
         }
-        std::iter::from_fn(|| self.hand_on(most)).collect()
+        wakers
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.tenants.values().all(|share| share.waiting.is_empty())
     }
 
     /// A tenant has computed.
     fn book(&mut self, tenant: TenantId, computed: Duration) {
         if let Some(share) = self.tenants.get_mut(&tenant) {
             share.start += computed.as_nanos().max(1) * 10_000 / u128::from(share.weight.max(1));
-            self.latest = self.latest.max(share.start);
         }
     }
 
@@ -293,17 +290,6 @@ impl State {
         share.running += 1;
         self.running += 1;
         Some(waker)
-    }
-
-    /// Forgets tenants that neither run nor wait and have nothing to make up for.
-    fn sweep(&mut self) {
-        if self.tenants.len() < self.sweep_at.max(LEAST_SWEEP) {
-            return;
-        }
-        let fresh = self.now.saturating_sub(SAVED_UP);
-        self.tenants
-            .retain(|_, share| share.running > 0 || !share.waiting.is_empty() || share.start > fresh);
-        self.sweep_at = self.tenants.len() * 2;
     }
 }
 

@@ -25,8 +25,6 @@ const LEAST: i128 = 20_000;
 const SAVED_UP: i128 = 20_000_000;
 /// However long a turn takes, it is reckoned at most this, in nanoseconds: an hour.
 const LONGEST: u128 = 3_600_000_000_000;
-/// Lines are looked through for those that can be forgotten whenever there are twice as many as the last time.
-const LEAST_SWEEP: usize = 64;
 
 /// The turns of all tenants that have something to write.
 #[derive(Debug)]
@@ -51,14 +49,11 @@ struct Lines {
     taken: usize,
     /// The start time of the last turn.
     now: i128,
-    /// The latest end of a turn that is known.
-    latest: i128,
     by_tenant: HashMap<Name, Line>,
     /// The first of each line that waits, by when its turn begins.
     heads: BTreeSet<(i128, u64, Name)>,
     /// Weights that are not the usual one.
     weights: HashMap<Name, u32>,
-    sweep_at: usize,
     next_ticket: u64,
 }
 
@@ -111,7 +106,6 @@ impl Shared {
 
     fn enter(self: &Arc<Self>, tenant: &Name) -> Result<Turn, oneshot::Receiver<Turn>> {
         let mut lines = self.lock();
-        lines.sweep();
         if lines.taken < self.places {
             lines.begin(tenant);
             return Ok(self.turn(tenant));
@@ -196,16 +190,13 @@ impl Lines {
         let nanos = i128::try_from(took.as_nanos().min(LONGEST)).unwrap_or(RECKONED);
         let correction = self.cost(tenant, nanos.max(LEAST)) - self.cost(tenant, RECKONED);
         self.taken = self.taken.saturating_sub(1);
-        let mut end = 0;
         self.change(tenant, |line| {
             line.start += correction;
             line.taken = line.taken.saturating_sub(1);
-            end = line.start;
         });
-        self.latest = self.latest.max(end);
         if self.taken == 0 && self.heads.is_empty() {
             // A busy time is over, and nobody has to make up for it in the next one.
-            self.now = self.latest;
+            self.by_tenant.clear();
         }
     }
 
@@ -222,17 +213,6 @@ impl Lines {
                 return Some((tenant, sender));
             }
         }
-    }
-
-    /// Forgets lines in which nobody stands and that have nothing to make up for.
-    fn sweep(&mut self) {
-        if self.by_tenant.len() < self.sweep_at.max(LEAST_SWEEP) {
-            return;
-        }
-        let fresh = self.now - SAVED_UP;
-        self.by_tenant
-            .retain(|_, line| line.taken > 0 || !line.waiting.is_empty() || line.start > fresh);
-        self.sweep_at = self.by_tenant.len() * 2;
     }
 }
 
@@ -311,8 +291,7 @@ mod tests {
             drop(turns.of(&name(&format!("tenant-{n}"))).await);
         }
         let lines = turns.0.lock();
-        // Those of the last 20 milliseconds of writing are still known, at 20 microseconds each.
-        assert!(lines.by_tenant.len() <= 2_100, "{}", lines.by_tenant.len());
+        assert!(lines.by_tenant.is_empty(), "{}", lines.by_tenant.len());
     }
 
     /// Turns that each tenant gets of `turns`, when all of them always have something waiting and every write takes as long as is said.
@@ -350,7 +329,7 @@ mod tests {
         #[test]
         fn nobody_starves(tenants in prop::collection::vec((1_u32..10_000, 1_u64..50_000), 2..8)) {
             let all: u64 = tenants.iter().map(|(weight, _)| u64::from(*weight)).sum();
-            let turns = 20_000;
+            let turns = 4_000;
             let counts = served(&tenants, turns);
             let time = |n: usize| counts[n] as u64 * tenants[n].1.max(20);
             let total: u64 = (0..tenants.len()).map(time).sum();
