@@ -108,10 +108,10 @@ fn fields(form: &[u8]) -> Map<String, Value> {
         match name.split_once('[') {
             // Metadata is text, whatever it looks like.
             Some(("metadata", inner)) => {
-                out.entry("metadata").or_insert_with(|| json!({}))[inner.trim_end_matches(']')] = json!(text)
+                out.entry("metadata").or_insert_with(|| json!({}))[inner.trim_end_matches(']')] = json!(text);
             }
             Some((outer, inner)) => {
-                out.entry(outer).or_insert_with(|| json!({}))[inner.trim_end_matches(']')] = value
+                out.entry(outer).or_insert_with(|| json!({}))[inner.trim_end_matches(']')] = value;
             }
             None => {
                 out.insert(name, value);
