@@ -78,12 +78,16 @@ pub enum FlowError {
     Store(#[from] StoreError),
 }
 
+/// After how many seconds to call again while the store fails.
+const STORE_RETRY: u64 = 5;
+
 impl FlowError {
     /// After how many seconds a system that called should call again, if it should.
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManyCalls { retry_after, .. } | Self::Backlog { retry_after, .. } => Some(*retry_after),
+            Self::Store(error) if error.passes_by_itself() => Some(STORE_RETRY),
             _ => None,
         }
     }

@@ -1,10 +1,17 @@
 //! For load balancers and supervisors.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State};
 use serde::Serialize;
 use stecker_model::api::Problem;
+use stecker_store::StoreError;
+use tokio::time::timeout;
 
 use super::{AppState, problems::ApiResult};
+
+/// Whoever asks wants to know soon; a database that takes longer is none to work with.
+const PING_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a healthy host says.
 #[derive(Debug, Serialize)]
@@ -34,7 +41,8 @@ pub(crate) async fn ready(State(state): State<AppState>) -> ApiResult<Alive> {
         )
         .into());
     }
-    if let Err(error) = state.service.store().ping().await {
+    let pinged = timeout(PING_WITHIN, state.service.store().ping()).await;
+    if let Err(error) = pinged.unwrap_or_else(|_| Err(StoreError::no_answer(PING_WITHIN))) {
         tracing::warn!(%error, "not ready: the database does not answer");
         return Err(not_ready(
             format!("the database does not answer: {error}"),
