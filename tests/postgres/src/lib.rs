@@ -183,7 +183,10 @@ impl TestPostgres {
 
     fn pg_ctl(&self, arguments: &[&str]) -> Result<(), PostgresError> {
         let data = self.data.to_string_lossy();
-        let arguments: Vec<&str> = ["-D", &data].into_iter().chain(arguments.iter().copied()).collect();
+        let arguments: Vec<&str> = ["-D", &data]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
         run(&self.programs, self.user, self.folder(), "pg_ctl", &arguments)
     }
 
