@@ -184,8 +184,22 @@ async fn a_disk_that_is_full_for_a_while_costs_nothing() {
     );
     systems.create_orders(150);
     let begun = Instant::now();
-    while !host.log().contains("no room") {
-        assert!(begun.elapsed() < PATIENCE, "it is not said: {}", host.log());
+    loop {
+        let ready = host
+            .client
+            .get(format!("{}/readyz", host.url))
+            .send()
+            .await
+            .unwrap();
+        let (status, body) = (ready.status(), ready.text().await.unwrap());
+        if status == 503 && body.contains("no room") {
+            break;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "it is not said: {body}; {}",
+            host.log()
+        );
         tokio::time::sleep(LOOK).await;
     }
 
@@ -201,7 +215,10 @@ async fn a_disk_that_is_full_for_a_while_costs_nothing() {
         let settled = verdict.missing.is_empty()
             && verdict.amount_mismatches.is_empty()
             && verdict.stock_mismatches.is_empty();
-        if settled && call_webhook(&host, &systems, 1_000_000).await == 204 {
+        if settled
+            && host.status("/readyz").await == 200
+            && call_webhook(&host, &systems, 1_000_000).await == 204
+        {
             break;
         }
         assert!(

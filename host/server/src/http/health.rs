@@ -30,7 +30,7 @@ pub(crate) async fn lives() -> Json<Alive> {
     Json(ALIVE)
 }
 
-/// Database and engine work.
+/// Database and engine work, and what is read and called can be kept.
 pub(crate) async fn ready(State(state): State<AppState>) -> ApiResult<Alive> {
     let not_ready =
         |detail: String, hint: &str| Problem::new(503, "not-ready", "Not ready", detail).with_hint(hint);
@@ -47,6 +47,13 @@ pub(crate) async fn ready(State(state): State<AppState>) -> ApiResult<Alive> {
         return Err(not_ready(
             format!("the database does not answer: {error}"),
             "look at the database; the host goes on by itself",
+        )
+        .into());
+    }
+    if let Some(said) = state.service.engine().no_room() {
+        return Err(not_ready(
+            format!("flows have stopped: {said}"),
+            "make room for the database; they are taken up again by themselves",
         )
         .into());
     }
