@@ -1,5 +1,5 @@
 //! Payments of localstripe, an imitation of Stripe that other people wrote, booked in the simulated ERP: by webhooks that it signs, by
-//! polls, and by both; each payment once, to the cent.
+//! polls, and by both; each payment once, to the cent. Some are given back, once too, though localstripe knows no idempotency keys.
 //!
 //! It is installed with pip, so this runs only where `STECKER_REAL` is set (`cargo xtask test --real`).
 
@@ -32,6 +32,10 @@ const EVENT_TO_SALE: &str = r#"select(.type == "payment_intent.succeeded") | .th
     currency,
     total: .amount,
     lines: [{ sku: "@SKU@", name: "Payment", quantity: 1, unit_price: .amount }] }"#;
+
+/// Orders that come back are refunded.
+const RETURN_TO_REFUND: &str = r#"select(.type == "payment_intent.succeeded" and (.thing.metadata.order | startswith("return")))
+| .thing | { payment_intent: .id, amount, currency }"#;
 
 struct Scene {
     stripe: LocalStripe,
@@ -84,17 +88,23 @@ async fn each_payment_is_booked_once_whichever_way_it_comes() {
     scene.host.start_again().await.unwrap();
     scene.until_booked("by the poll after a pause").await;
 
+    let returned = scene.stripe.pay(1_999, "eur", "return of 1", true).await.unwrap();
+    scene.until_booked("what comes back").await;
+    scene.until_refunded(&returned, 1_999).await;
+
     // And it goes on as before.
     scene.listen().await;
     scene.pay(4_242).await;
     scene.until_booked("by a webhook again").await;
 
-    let flow = scene.account().await;
-    assert_eq!(
-        flow.counts[&RecordState::Quarantined],
-        0,
-        "a payment is no reason for a person"
-    );
+    for flow in scene.host.flows().await.unwrap() {
+        assert_eq!(
+            flow.counts[&RecordState::Quarantined],
+            0,
+            "a payment is no reason for a person"
+        );
+    }
+    scene.until_refunded(&returned, 1_999).await;
     scene.host.stop().await.unwrap();
     scene.erp.stop().await;
     scene.stripe.stop().await.unwrap();
@@ -156,6 +166,19 @@ plugin = {{ path = {jq:?} }}
 config = {{ key = ".reference", program = '''
 {program}
 ''' }}
+
+[[flow]]
+name = "returns-to-stripe"
+source = {{ connection = "stripe", stream = "events" }}
+destination = {{ connection = "stripe", stream = "refunds" }}
+trigger = {{ webhook = true }}
+retry = {{ max-attempts = 50, base = "100ms", cap = "2s" }}
+
+[[flow.transform]]
+plugin = {{ path = {jq:?} }}
+config = {{ key = ".payment_intent", program = '''
+{RETURN_TO_REFUND}
+''' }}
 "#,
         stripe_plugin = plugin("stripe"),
         stripe_url = stripe.url(),
@@ -214,7 +237,32 @@ impl Scene {
     }
 
     async fn account(&self) -> FlowStatus {
-        self.host.flows().await.unwrap().remove(0)
+        let flows = self.host.flows().await.unwrap();
+        let payments = |flow: &FlowStatus| flow.spec.name.as_str() == "payments-to-erp";
+        flows.into_iter().find(payments).unwrap()
+    }
+
+    /// There is one refund, of that payment and all of it, as localstripe tells it.
+    async fn until_refunded(&self, payment: &str, amount: i64) {
+        let begun = Instant::now();
+        loop {
+            let refunds = self.stripe.all("refunds").await.unwrap();
+            assert!(refunds.len() <= 1, "{refunds:?}");
+            if let Some(refund) = refunds.first() {
+                assert_eq!(
+                    (refund["payment_intent"].as_str(), refund["amount"].as_i64()),
+                    (Some(payment), Some(amount))
+                );
+                return;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "nothing was given back: {:?}; {}",
+                self.host.flows().await,
+                self.host.text("/api/v1/quarantine").await.unwrap()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&FlowStatus) -> bool) {
