@@ -7,7 +7,7 @@
 //! HTTP Basic (RFC 7617) with the user and password of an API account; otherwise 401 `unauthorized`.
 //!
 //! ## Limits and failures
-//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says), 500 or 503, and then
+//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says, or some if it says nothing), 500 or 503, and then
 //! nothing was done. **A connection that ends without an answer says nothing**: the sales may be booked or not. Look
 //! them up by reference before you send them again, or send them again under the same idempotency keys.
 //!

@@ -7,7 +7,7 @@
 //! Send your key in `X-Api-Key`. Without it, or with another one, every address answers 401 `unauthorized`.
 //!
 //! ## Limits and failures
-//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says), 500 or 503. Repeat
+//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says, or some if it says nothing), 500 or 503. Repeat
 //! the request later. A `PUT` with the same `Idempotency-Key` is safe to repeat.
 //!
 //! ## `GET /api/v1/ping`
