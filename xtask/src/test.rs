@@ -12,10 +12,10 @@ use crate::{
 /// Every test: natively, on SQLite and PostgreSQL, and across the whole with built plugins
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --real         also against real Vendure and Tryton (installed once into the user's cache)\n  cargo xtask test --no-postgres  where no PostgreSQL can be started"
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --real         also against real Vendure, Tryton and localstripe (installed once into the user's cache)\n  cargo xtask test --no-postgres  where no PostgreSQL can be started"
 )]
 pub(crate) struct Test {
-    /// Also run what needs real Vendure and Tryton (npm and python3; some minutes the first time)
+    /// Also run what needs real Vendure, Tryton and localstripe (npm and python3; some minutes the first time)
     #[arg(long)]
     real: bool,
     /// Leave out what needs PostgreSQL

@@ -5,6 +5,10 @@
 use rand::Rng;
 use stecker_model::RetryBudget;
 
+/// Nobody waits longer than a week for another attempt, in milliseconds, whatever a policy or the other side says. (The store takes what is
+/// planned further ahead for the work of a clock that ran ahead.)
+const LONGEST: u64 = 7 * 86_400_000;
+
 /// Milliseconds to wait after attempt number `attempt` (from 1) failed.
 ///
 /// Uniform between 0 and min(cap, base · 2^(attempt−1)). What the other side asked for (`retry_after_ms`) is waited for in full,
@@ -21,7 +25,7 @@ pub(crate) fn pause_ms(
         Some(asked) => asked.saturating_add(jitter.min(asked / 2 + 50)),
         None => jitter,
     };
-    i64::try_from(pause).unwrap_or(i64::MAX)
+    i64::try_from(pause.min(LONGEST)).unwrap_or(i64::MAX)
 }
 
 /// The longest that [`pause_ms`] can be without a Retry-After.

@@ -87,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) nodes_changed: AtomicBool,
     /// The turn to compare a flow's two ends.
     comparing: Arc<Semaphore>,
+    /// Flows stopped because the store has no room, and what it said.
+    pub(crate) no_room: Mutex<Option<String>>,
 }
 
 pub(crate) type FlowKey = (Name, Name);
@@ -130,6 +132,7 @@ impl Engine {
                 keeper,
                 nodes_changed: AtomicBool::new(false),
                 comparing: Arc::new(Semaphore::new(1)),
+                no_room: Mutex::default(),
             }),
         }
     }
@@ -350,6 +353,13 @@ impl Engine {
             self.now(),
         )
         .await
+    }
+
+    /// What the store said, if it has no room and flows stopped for that. They are taken up again by themselves.
+    #[must_use]
+    pub fn no_room(&self) -> Option<String> {
+        let no_room = self.inner.no_room.lock();
+        no_room.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes a call from a system that was let in. The raw call is durable before this returns.

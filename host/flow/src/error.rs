@@ -93,6 +93,9 @@ pub enum FlowError {
     Store(#[from] StoreError),
 }
 
+/// After how many seconds to call again while the store fails.
+const STORE_RETRY: u64 = 5;
+
 impl FlowError {
     /// After how many seconds a system that called should call again, if it should.
     #[must_use]
@@ -101,6 +104,7 @@ impl FlowError {
             Self::TooManyCalls { retry_after, .. }
             | Self::Backlog { retry_after, .. }
             | Self::TenantFull { retry_after, .. } => Some(*retry_after),
+            Self::Store(error) if error.passes_by_itself() => Some(STORE_RETRY),
             _ => None,
         }
     }

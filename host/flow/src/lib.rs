@@ -10,6 +10,7 @@ mod backoff;
 mod batch;
 mod books;
 mod calls;
+mod circles;
 mod circuit;
 mod clock;
 mod context;

@@ -9,7 +9,7 @@ use stecker_model::{
 use stecker_sandbox::CallError;
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
-use crate::{FlowError, backoff, context::FlowContext, fail_point, schedule::Schedule};
+use crate::{FlowError, backoff, circles::Way, context::FlowContext, fail_point, schedule::Schedule};
 
 /// Payload bytes that a page is asked to stay under.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
@@ -44,6 +44,8 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
     let mut state = ctx.store.reader_state(&ctx.tenant, ctx.flow()).await?;
     let mut served = if ctx.once { 0 } else { state.runs_served };
     let mut failures: u32 = 0;
+    // Between two circles every page goes well, so they are counted for themselves.
+    let mut circles: u32 = 0;
     let started = ctx.now();
     acknowledge_again(ctx, &state).await?;
     loop {
@@ -51,20 +53,27 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
         else {
             return Ok(ReadEnd::Stopped);
         };
+        let mut way = Way::default();
         loop {
             if !wait_for_room(ctx).await? {
                 return Ok(ReadEnd::Stopped);
             }
             let step = tokio::select! {
                 () = ctx.stop.cancelled() => return Ok(ReadEnd::Stopped),
-                step = read_page(ctx, state.cursor.clone(), requested) => step,
+                step = read_page(ctx, state.cursor.clone(), requested, &mut way) => step,
             };
+            if let Err(ReadError::Failed { circling: true, .. }) = &step {
+                failures = failures.max(circles);
+                circles = circles.saturating_add(1);
+                way = Way::default();
+            }
             match step {
                 Ok(step) => {
                     failures = 0;
                     state = ctx.store.reader_state(&ctx.tenant, ctx.flow()).await?;
                     ctx.deliver_now.notify_one();
                     if matches!(step, Step::CaughtUp) {
+                        circles = 0;
                         break;
                     }
                 }
@@ -86,6 +95,7 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
                     code,
                     message,
                     retry_after_ms,
+                    circling: _,
                 }) => {
                     failures = failures.saturating_add(1);
                     let budget = ctx.spec.retry.budget(RetryClass::of(code.as_str()));
@@ -126,7 +136,20 @@ enum ReadError {
         code: ErrorCode,
         message: String,
         retry_after_ms: Option<u64>,
+        /// The source leads in circles.
+        circling: bool,
     },
+}
+
+impl ReadError {
+    const fn failed(code: ErrorCode, message: String, retry_after_ms: Option<u64>) -> Self {
+        Self::Failed {
+            code,
+            message,
+            retry_after_ms,
+            circling: false,
+        }
+    }
 }
 
 impl From<StoreError> for ReadError {
@@ -134,11 +157,7 @@ impl From<StoreError> for ReadError {
         match error {
             StoreError::Fenced { .. } => Self::Fenced,
             // What the source sent cannot be kept, which will not change by reading it again at once.
-            StoreError::Unstorable { .. } => Self::Failed {
-                code: ErrorCode::Data,
-                message: error.to_string(),
-                retry_after_ms: None,
-            },
+            StoreError::Unstorable { .. } => Self::failed(ErrorCode::Data, error.to_string(), None),
             other => Self::Store(other),
         }
     }
@@ -152,22 +171,19 @@ impl From<FlowError> for ReadError {
                 open: circuit.state != CircuitState::BackingOff,
                 until: circuit.until,
             },
-            FlowError::Call { code, message, .. } => Self::Failed {
-                code,
-                message,
-                retry_after_ms: None,
-            },
-            other => Self::Failed {
-                code: ErrorCode::Config,
-                message: other.to_string(),
-                retry_after_ms: None,
-            },
+            FlowError::Call { code, message, .. } => Self::failed(code, message, None),
+            other => Self::failed(ErrorCode::Config, other.to_string(), None),
         }
     }
 }
 
 /// Reads, commits and acknowledges one page.
-async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Result<Step, ReadError> {
+async fn read_page(
+    ctx: &FlowContext,
+    cursor: Option<String>,
+    run: i64,
+    way: &mut Way,
+) -> Result<Step, ReadError> {
     let source = ctx
         .sessions
         .connection(&ctx.tenant, &ctx.spec.source.connection)
@@ -185,19 +201,11 @@ async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Resul
     let page = called.result.map_err(|error| {
         let code = error.code();
         match error {
-            CallError::Plugin(error) => ReadError::Failed {
-                code,
-                message: error.message,
-                retry_after_ms: error.retry_after_ms,
-            },
-            other => ReadError::Failed {
-                code,
-                message: other.to_string(),
-                retry_after_ms: None,
-            },
+            CallError::Plugin(error) => ReadError::failed(code, error.message, error.retry_after_ms),
+            other => ReadError::failed(code, other.to_string(), None),
         }
     })?;
-    check_progress(&page, cursor.as_deref())?;
+    check_progress(&page, cursor.as_deref(), way)?;
     fail_point::pass("page-read");
     let Page {
         records,
@@ -233,19 +241,28 @@ async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Resul
     Ok(if more { Step::More } else { Step::CaughtUp })
 }
 
-/// A source that promises more from the very place it was read from would be read for ever.
-fn check_progress(page: &Page, before: Option<&str>) -> Result<(), ReadError> {
-    if page.more && page.cursor.as_deref() == before {
-        return Err(ReadError::Failed {
-            code: ErrorCode::Fatal,
-            message: format!(
-                "the source says that there is more, but its cursor stays at {}; this is a fault of the plugin, report it to its author",
-                before.unwrap_or("the beginning")
-            ),
-            retry_after_ms: None,
-        });
+/// A source that promises more from a place where it was read from before would be read for ever.
+fn check_progress(page: &Page, before: Option<&str>, way: &mut Way) -> Result<(), ReadError> {
+    if !page.more {
+        return Ok(());
     }
-    Ok(())
+    let next = page.cursor.as_deref();
+    let fault = if next == before {
+        "its cursor stays at".to_owned()
+    } else if let Some(pages) = next.and_then(|cursor| way.leads_to(cursor)) {
+        format!("every {pages} pages its cursor is again at")
+    } else {
+        return Ok(());
+    };
+    Err(ReadError::Failed {
+        code: ErrorCode::Fatal,
+        message: format!(
+            "the source says that there is more, but {fault} {}; this is a fault of the system or of the plugin, report it to its author",
+            next.unwrap_or("the beginning")
+        ),
+        retry_after_ms: None,
+        circling: true,
+    })
 }
 
 /// Tells the source that everything up to the cursor is safe. A failure costs nothing: it is told again with the next page.
@@ -397,15 +414,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_that_stands_still_is_an_error_only_while_more_is_promised() {
+    fn a_cursor_that_stands_still_or_comes_again_is_an_error_only_while_more_is_promised() {
         let page = |cursor: Option<&str>, more| Page {
             cursor: cursor.map(str::to_owned),
             more,
             ..Page::default()
         };
-        assert!(check_progress(&page(Some("1"), true), Some("1")).is_err());
-        assert!(check_progress(&page(None, true), None).is_err());
-        assert!(check_progress(&page(Some("1"), false), Some("1")).is_ok());
-        assert!(check_progress(&page(Some("2"), true), Some("1")).is_ok());
+        let mut way = Way::default();
+        let mut check = |page: Page, before| check_progress(&page, before, &mut way);
+        assert!(check(page(Some("1"), true), Some("1")).is_err());
+        assert!(check(page(None, true), None).is_err());
+        assert!(check(page(Some("1"), false), Some("1")).is_ok());
+        assert!(check(page(Some("2"), true), Some("1")).is_ok());
+        assert!(check(page(Some("3"), true), Some("2")).is_ok());
+        assert!(check(page(Some("2"), true), Some("3")).is_ok());
+        let circle = check(page(Some("3"), true), Some("2")).unwrap_err();
+        assert!(
+            matches!(circle, ReadError::Failed { code: ErrorCode::Fatal, message, .. } if message.contains("every 2 pages"))
+        );
     }
 }

@@ -128,6 +128,11 @@ impl Tasks {
         }
     }
 
+    /// The store failed it, and it does not run again yet.
+    fn is_down(&self, key: &FlowKey) -> bool {
+        self.failed.contains_key(key) && !self.running.contains_key(key)
+    }
+
     fn is_pausing(&self, key: &FlowKey) -> bool {
         self.failed
             .get(key)
@@ -152,14 +157,24 @@ pub(crate) async fn supervise(inner: Arc<Inner>) {
             if tasks.set.is_empty() {
                 break;
             }
-        } else if let Err(error) = adjust(&inner, &mut known, &mut tasks).await {
-            tracing::error!(%error, "the flows could not be looked at; tried again");
+        } else {
+            match adjust(&inner, &mut known, &mut tasks).await {
+                Ok(()) if known.active.keys().all(|key| !tasks.is_down(key)) => inner.note_room(None),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the flows could not be looked at; tried again");
+                    inner.note_room(Some(&error));
+                }
+            }
         }
         let stopping = inner.stop.is_cancelled();
         tokio::select! {
             () = inner.stop.cancelled(), if !stopping => {}
             ended = tasks.next_ended(), if !tasks.set.is_empty() => if let Some((key, ended)) = ended {
                 inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                if let Some(runner::Ended::Store(error)) = &ended {
+                    inner.note_room(Some(error));
+                }
                 tasks.note_end(key, ended.as_ref());
             },
             () = inner.changed.notified(), if !stopping => {}
@@ -267,6 +282,17 @@ async fn listen(inner: &Inner) -> Result<(), StoreError> {
 }
 
 impl Inner {
+    /// What a write ended with; none: nothing is kept from running. Only a store without room is remembered: whether one answers at all, it
+    /// can be asked, but a full one answers, too.
+    fn note_room(&self, error: Option<&StoreError>) {
+        let text = match error {
+            None => None,
+            Some(error @ StoreError::Full { .. }) => Some(error.to_string()),
+            Some(_) => return,
+        };
+        *self.no_room.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
     fn heard(&self, told: &Told) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match told {

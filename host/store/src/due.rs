@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Store, StoreError,
+    ahead::beyond,
     sql::{Columns, Sql, pieces},
 };
 
@@ -89,6 +90,16 @@ fn tried(tenant: &Name, flow: &Name, on_quarantine: OnQuarantine, now: i64, limi
     sql
 }
 
+/// What a clock that ran ahead has planned, and nobody would wait for.
+fn planned_too_far(tenant: &Name, flow: &Name, on_quarantine: OnQuarantine, now: i64, limit: u32) -> Sql {
+    let mut sql = waiting_in("q.seq", tenant, flow, TRIED, on_quarantine);
+    sql.push(" AND q.next_attempt_at > ")
+        .bind(beyond(now))
+        .push(" ORDER BY q.next_attempt_at LIMIT ")
+        .bind(i64::from(limit));
+    sql
+}
+
 fn earliest(tenant: &Name, flow: &Name, on_quarantine: OnQuarantine) -> Sql {
     let mut sql = waiting_in("q.next_attempt_at", tenant, flow, TRIED, on_quarantine);
     sql.push(" ORDER BY q.next_attempt_at LIMIT 1");
@@ -162,6 +173,13 @@ impl Store {
             never_tried(tenant, flow, on_quarantine, limit),
             tried(tenant, flow, on_quarantine, now, limit),
         ] {
+            for row in sql.query()?.fetch_all(self.reader()).await? {
+                seqs.push(row.int("seq")?);
+            }
+        }
+        // Looked for only where there is room for it: nearly always there is none.
+        if seqs.len() < limit as usize {
+            let sql = planned_too_far(tenant, flow, on_quarantine, now, limit);
             for row in sql.query()?.fetch_all(self.reader()).await? {
                 seqs.push(row.int("seq")?);
             }
@@ -251,6 +269,7 @@ mod tests {
         for (sql, search) in [
             (never_tried(&tenant, &tenant, hold, 10), by_number),
             (tried(&tenant, &tenant, hold, 1, 10), by_time),
+            (planned_too_far(&tenant, &tenant, hold, 1, 10), by_time),
             (earliest(&tenant, &tenant, hold), by_time),
         ] {
             let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text())))

@@ -1,6 +1,6 @@
 //! What can go wrong with the store, told apart by what one can do about it.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use sqlx::migrate::MigrateError;
 
@@ -157,6 +157,14 @@ impl StoreError {
             self,
             Self::Busy { .. } | Self::Unavailable { .. } | Self::Full { .. }
         )
+    }
+
+    /// A caller waited that long and no longer.
+    #[must_use]
+    pub fn no_answer(within: Duration) -> Self {
+        Self::Unavailable {
+            source: format!("it did not answer within {} seconds", within.as_secs()).into(),
+        }
     }
 
     /// An error of a caller's own that ends the caller's work just like one of the database: a bug until proven otherwise.

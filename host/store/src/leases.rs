@@ -4,6 +4,7 @@ use stecker_model::Name;
 
 use crate::{
     Store, StoreError,
+    ahead::beyond,
     nodes::{self, Told},
     sql::{Columns, Sql, Tx, storable},
 };
@@ -22,7 +23,8 @@ pub struct Lease {
 }
 
 impl Store {
-    /// Takes a unit that is free, or whose lease has run out, or that is the owner's own; none if somebody else has it.
+    /// Takes a unit that is free, or whose lease has run out, or that is the owner's own; none if somebody else has it. A lease for longer than
+    /// some days is one of a clock that ran ahead, and worth nothing.
     ///
     /// Every success is a new epoch, and leases of earlier ones are worth nothing from then on, the owner's own included: a
     /// process that starts again under its old name must not be mistaken for its former self. To keep a lease, renew it.
@@ -42,7 +44,7 @@ impl Store {
             "INSERT INTO leases (tenant, unit, owner, epoch, expires_at) VALUES ($1, $2, $3, 1, $4) \
              ON CONFLICT (tenant, unit) DO UPDATE \
              SET owner = excluded.owner, epoch = leases.epoch + 1, expires_at = excluded.expires_at \
-             WHERE leases.owner = '' OR leases.owner = excluded.owner OR leases.expires_at <= $5 \
+             WHERE leases.owner = '' OR leases.owner = excluded.owner OR leases.expires_at <= $5 OR leases.expires_at > $6 \
              RETURNING epoch",
         )
         .bind(tenant.as_str())
@@ -50,6 +52,7 @@ impl Store {
         .bind(storable("the owner of a lease", owner)?)
         .bind(now.saturating_add(ttl_ms))
         .bind(now)
+        .bind(beyond(now))
         .fetch_optional(&mut *tx)
         .await?;
         tx.commit().await?;

@@ -11,6 +11,7 @@
 //! Every call names its tenant first, and every table has the tenant in its primary key.
 
 mod accept;
+mod ahead;
 mod audit;
 mod begin;
 mod causes;

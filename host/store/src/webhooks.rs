@@ -6,6 +6,7 @@ use stecker_model::{Digest, Name, RawRequest, api::Reason};
 use crate::{
     Committed, NewRecord, Store, StoreError,
     accept::fingerprint,
+    ahead::beyond,
     nodes::{self, Told},
     sql::{Columns, Tx, readable, to_json},
 };
@@ -233,8 +234,9 @@ impl Store {
     pub async fn unsettled_webhooks(&self, now: i64, limit: u32) -> Result<Vec<StoredWebhook>, StoreError> {
         // Nearly always there is none, and readers need not wait for writers.
         let any =
-            sqlx::query("SELECT id FROM webhooks WHERE state = 'received' AND next_try_at <= $1 LIMIT 1")
+            sqlx::query("SELECT id FROM webhooks WHERE state = 'received' AND (next_try_at <= $1 OR next_try_at > $2) LIMIT 1")
                 .bind(now)
+                .bind(beyond(now))
                 .fetch_optional(self.reader())
                 .await?;
         if any.is_none() {
@@ -244,14 +246,16 @@ impl Store {
         let rows = sqlx::query(
             "UPDATE webhooks SET tries = tries + 1, next_try_at = $1 + \
              CASE WHEN tries >= 6 THEN $2 ELSE $3 * (tries + 1) * (tries + 1) END \
-             WHERE state = 'received' AND next_try_at <= $1 AND (tenant, id) IN \
-             (SELECT tenant, id FROM webhooks WHERE state = 'received' AND next_try_at <= $1 ORDER BY next_try_at LIMIT $4) \
+             WHERE state = 'received' AND (next_try_at <= $1 OR next_try_at > $5) AND (tenant, id) IN \
+             (SELECT tenant, id FROM webhooks WHERE state = 'received' AND (next_try_at <= $1 OR next_try_at > $5) \
+             ORDER BY next_try_at LIMIT $4) \
              RETURNING tenant, id, connection, received_at, method, path, query, headers, body",
         )
         .bind(now)
         .bind(LONGEST_PAUSE)
         .bind(FIRST_TRY)
         .bind(i64::from(limit))
+        .bind(beyond(now))
         .fetch_all(&mut *tx)
         .await?;
         tx.commit().await?;

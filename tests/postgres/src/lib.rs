@@ -57,6 +57,8 @@ pub struct TestPostgres {
     user: Option<User>,
     data: PathBuf,
     url: String,
+    /// What the server is started with.
+    options: String,
     // Deleted last.
     _folder: TempDir,
 }
@@ -73,6 +75,18 @@ impl TestPostgres {
     /// # Errors
     /// The programs are missing or fail.
     pub fn start() -> Result<Self, PostgresError> {
+        Self::start_with("")
+    }
+
+    /// Starts one whose commits survive [`Self::crash`]. (Others may lose those of the last moment, for being faster.)
+    ///
+    /// # Errors
+    /// The programs are missing or fail.
+    pub fn start_to_crash() -> Result<Self, PostgresError> {
+        Self::start_with("-c synchronous_commit=on")
+    }
+
+    fn start_with(more: &str) -> Result<Self, PostgresError> {
         let programs = programs().ok_or(PostgresError::NotInstalled)?;
         let folder = tempfile::Builder::new()
             .prefix("stecker-postgres-")
@@ -109,7 +123,7 @@ impl TestPostgres {
             let port = free_port()?;
             let options = format!(
                 "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={} -c fsync=off \
-                 -c synchronous_commit=off -c full_page_writes=off -c max_connections=400 -c shared_buffers=64MB",
+                 -c synchronous_commit=off -c full_page_writes=off -c max_connections=400 -c shared_buffers=64MB {more}",
                 folder.path().display()
             );
             let log = folder.path().join("log").to_string_lossy().into_owned();
@@ -125,6 +139,7 @@ impl TestPostgres {
                         user,
                         data,
                         url: format!("postgres://stecker@127.0.0.1:{port}/postgres"),
+                        options,
                         _folder: folder,
                     });
                 }
@@ -148,20 +163,42 @@ impl TestPostgres {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Ends it without a word to those who use it, as a crash would.
+    ///
+    /// # Errors
+    /// It cannot be ended.
+    pub fn crash(&self) -> Result<(), PostgresError> {
+        self.pg_ctl(&["-m", "immediate", "-w", "stop"])
+    }
+
+    /// Starts it again after [`Self::crash`], at the same address.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub fn start_again(&self) -> Result<(), PostgresError> {
+        let log = self.folder().join("log").to_string_lossy().into_owned();
+        self.pg_ctl(&["-w", "-t", "60", "-l", &log, "-o", &self.options, "start"])
+    }
+
+    fn pg_ctl(&self, arguments: &[&str]) -> Result<(), PostgresError> {
+        let data = self.data.to_string_lossy();
+        let arguments: Vec<&str> = ["-D", &data]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        run(&self.programs, self.user, self.folder(), "pg_ctl", &arguments)
+    }
+
+    fn folder(&self) -> &Path {
+        self.data.parent().unwrap_or(Path::new("/"))
+    }
 }
 
 impl Drop for TestPostgres {
     fn drop(&mut self) {
-        let folder = self.data.parent().unwrap_or(Path::new("/"));
-        let data = self.data.to_string_lossy();
         // There is nobody to tell; a cluster that is gone already is fine, and the folder goes in any case.
-        drop(run(
-            &self.programs,
-            self.user,
-            folder,
-            "pg_ctl",
-            &["-D", &data, "-m", "immediate", "-w", "stop"],
-        ));
+        drop(self.crash());
     }
 }
 
@@ -280,6 +317,10 @@ mod tests {
             .unwrap()
             .to_owned();
         let folder = postgres.data.parent().unwrap().to_owned();
+        assert!(TcpStream::connect(&address).is_ok());
+        postgres.crash().unwrap();
+        assert!(TcpStream::connect(&address).is_err());
+        postgres.start_again().unwrap();
         assert!(TcpStream::connect(&address).is_ok());
         drop(postgres);
         assert!(TcpStream::connect(&address).is_err());

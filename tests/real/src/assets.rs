@@ -15,6 +15,8 @@ pub(crate) const PACKAGE_JSON: &str = include_str!("../assets/vendure/package.js
 pub(crate) const PACKAGE_LOCK: &str = include_str!("../assets/vendure/package-lock.json");
 pub(crate) const REQUIREMENTS: &str = include_str!("../assets/tryton/requirements.txt");
 pub(crate) const PRODUCTS: &str = include_str!("../assets/products.csv");
+pub(crate) const STRIPE_REQUIREMENTS: &str = include_str!("../assets/stripe/requirements.txt");
+pub(crate) const STRIPE_SERVER: &str = include_str!("../assets/stripe/server.py");
 pub(crate) const TRYTOND_CONF: &str = include_str!("../assets/tryton/trytond.conf");
 
 /// What the prepared folder holds besides the databases: path and contents.
@@ -41,6 +43,14 @@ pub(crate) fn node_folder(node_version: &str) -> String {
 /// Folder of the Python environment.
 pub(crate) fn python_folder(python_version: &str) -> String {
     format!("python-{}", digest(&[REQUIREMENTS, python_version]))
+}
+
+/// Folder of the Python environment of localstripe, with its launcher.
+pub(crate) fn stripe_folder(python_version: &str) -> String {
+    format!(
+        "stripe-{}",
+        digest(&[STRIPE_REQUIREMENTS, STRIPE_SERVER, python_version])
+    )
 }
 
 /// Folder of the scripts and the filled databases; changes with anything that shaped them.

@@ -1,7 +1,8 @@
 //! The cache of prepared systems: built once per machine, beside each other where their contents differ.
 //!
 //! Three folders, so that a change of a seed script does not install 170 MB of packages again:
-//! `node-<hash>` and `python-<hash>` hold packages, `data-<hash>` holds scripts, databases and secrets. Each is built in
+//! `node-<hash>` and `python-<hash>` hold packages, `data-<hash>` holds scripts, databases and secrets. (A fourth, `stripe-<hash>`, is
+//! made only for those who ask for it.) Each is built in
 //! a temporary sibling and renamed when it is whole, so a folder that has its final name is complete: an interrupted
 //! attempt leaves only a `.building-…` folder, which the next one removes. A lock file keeps two programs from
 //! building at once; the system drops the lock when its holder dies.
@@ -13,6 +14,7 @@ use anyhow::{Context, Result};
 
 use crate::running::RunningReal;
 use crate::secrets::Secrets;
+use crate::stripe::PreparedStripe;
 use crate::{assets, install, tools};
 
 const UNFINISHED: &str = ".building-";
@@ -67,7 +69,7 @@ impl RealSystems {
         if !python.is_dir() {
             progress("installing Tryton with pip (less than a minute, once)");
             build(root, &python, async |folder| {
-                install::python_packages(folder).await
+                install::python_packages(folder, assets::REQUIREMENTS).await
             })
             .await?;
         }
@@ -82,6 +84,31 @@ impl RealSystems {
             .await?;
         }
         Ok(Prepared { data, python })
+    }
+
+    /// Installs localstripe, where this machine does not have it yet: half a minute, about 40 MB of disk, and pip's package index.
+    ///
+    /// # Errors
+    /// As [`RealSystems::prepare`].
+    pub async fn prepare_stripe(progress: &(dyn Fn(&str) + Sync)) -> Result<PreparedStripe> {
+        let root = tools::cache_root()?;
+        let tools = tools::Tools::find().await?;
+        let folder = root.join(assets::stripe_folder(&tools.python_version));
+        if !folder.is_dir() {
+            std::fs::create_dir_all(&root)
+                .with_context(|| format!("creating the cache folder {}", root.display()))?;
+            let _lock = lock(&root, progress).await?;
+            remove_unfinished(&root)?;
+            if !folder.is_dir() {
+                progress("installing localstripe with pip (half a minute, once)");
+                build(&root, &folder, async |folder| {
+                    std::fs::write(folder.join("server.py"), assets::STRIPE_SERVER)?;
+                    install::python_packages(folder, assets::STRIPE_REQUIREMENTS).await
+                })
+                .await?;
+            }
+        }
+        Ok(PreparedStripe { folder })
     }
 }
 

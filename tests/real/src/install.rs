@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::assets::{self, ORDERS, PACKAGE_JSON, PACKAGE_LOCK, REQUIREMENTS, TRYTON_DATABASE};
+use crate::assets::{self, ORDERS, PACKAGE_JSON, PACKAGE_LOCK, TRYTON_DATABASE};
 use crate::secrets::{self, Secrets};
 
 /// Long enough for a slow line and a compiler run; short enough that nobody waits for a dead one all day.
@@ -33,10 +33,10 @@ pub(crate) async fn node_packages(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a Python environment with Tryton in `folder`/venv.
-pub(crate) async fn python_packages(folder: &Path) -> Result<()> {
+/// Makes a Python environment with these packages in `folder`/venv.
+pub(crate) async fn python_packages(folder: &Path, wanted: &str) -> Result<()> {
     let requirements = folder.join("requirements.txt");
-    std::fs::write(&requirements, REQUIREMENTS)?;
+    std::fs::write(&requirements, wanted)?;
     let hint = "on Debian `apt install python3-venv` is needed";
     step(
         "python3 -m venv",

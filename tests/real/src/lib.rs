@@ -1,4 +1,4 @@
-//! Vendure (a shop) and Tryton (an ERP), installed, seeded and started on loopback.
+//! Vendure (a shop) and Tryton (an ERP), installed, seeded and started on loopback; and, for itself, localstripe (payments).
 //!
 //! The simulators say what we believe about such systems; these two say what is so. They are used by
 //! `cargo xtask demo --real` and by the scenario tests that ask for them. Everything slow happens once per machine:
@@ -15,9 +15,12 @@ mod install;
 mod process;
 mod running;
 mod secrets;
+mod stripe;
 mod tools;
 mod truth;
 
 pub use cache::{Prepared, RealSystems};
+pub use process::End;
 pub use running::{RunningReal, Webhook};
+pub use stripe::{LocalStripe, Payment, PreparedStripe};
 pub use truth::Amount;

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use crate::assets::{self, ORDERS, TRYTON_DATABASE};
 use crate::cache::Prepared;
 use crate::install;
-use crate::process::Server;
+use crate::process::{End, Server};
 use crate::secrets::{Secrets, generated};
 
 /// Where the shop posts its order events, and the secret that it signs them with.
@@ -27,8 +27,9 @@ pub struct Webhook {
 /// Dropping it kills both processes; [`RunningReal::stop`] lets them end in order.
 pub struct RunningReal {
     shop: Mutex<Shop>,
-    erp: Server,
+    erp: Mutex<Server>,
     vendure_port: u16,
+    tryton_port: u16,
     pub(crate) secrets: Secrets,
     pub(crate) http: reqwest::Client,
 }
@@ -36,6 +37,8 @@ pub struct RunningReal {
 struct Shop {
     server: Server,
     placed: u32,
+    /// The server keeps it in memory only.
+    hook: Value,
 }
 
 impl RunningReal {
@@ -60,30 +63,45 @@ impl RunningReal {
         let erp_conf = dir.join("trytond.conf");
         assets::write_trytond_conf(&erp_conf, &std::path::absolute(&erp_folder)?)?;
 
-        let mut shop = Command::new("node");
-        shop.arg("server.js")
-            .current_dir(prepared.data.join("vendure"))
-            .env("VENDURE_DB", std::path::absolute(&shop_file)?)
-            .env("VENDURE_PASSWORD", &secrets.vendure_password);
-        let mut erp = Command::new(install::python(&prepared.python));
-        erp.arg(prepared.data.join("tryton").join("server.py"))
-            .arg(std::path::absolute(&erp_conf)?)
-            .arg(TRYTON_DATABASE);
+        let (scripts, shop_file) = (prepared.data.join("vendure"), std::path::absolute(&shop_file)?);
+        let password = secrets.vendure_password.clone();
+        let shop = move |port: u16| {
+            let mut shop = Command::new("node");
+            shop.arg("server.js")
+                .current_dir(&scripts)
+                .env("VENDURE_DB", &shop_file)
+                .env("VENDURE_PASSWORD", &password)
+                .env("VENDURE_PORT", port.to_string());
+            shop
+        };
+        let python = install::python(&prepared.python);
+        let script = prepared.data.join("tryton").join("server.py");
+        let erp_conf = std::path::absolute(&erp_conf)?;
+        let erp = move |port: u16| {
+            let mut erp = Command::new(&python);
+            erp.arg(&script)
+                .arg(&erp_conf)
+                .arg(TRYTON_DATABASE)
+                .arg(port.to_string());
+            erp
+        };
         let (shop_log, erp_log) = (dir.join("vendure.log"), dir.join("tryton.log"));
         let (shop, erp) = tokio::try_join!(
-            Server::start("Vendure", &mut shop, &shop_log),
-            Server::start("Tryton", &mut erp, &erp_log),
+            Server::start("Vendure", shop, &shop_log),
+            Server::start("Tryton", erp, &erp_log),
         )?;
 
         // Another part of the program may have installed one already, and the first stays.
         let _already_there = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             vendure_port: shop.port,
+            tryton_port: erp.port,
             shop: Mutex::new(Shop {
                 server: shop,
                 placed: ORDERS,
+                hook: Value::Null,
             }),
-            erp,
+            erp: Mutex::new(erp),
             secrets,
             http: reqwest::Client::builder().no_proxy().build()?,
         })
@@ -111,7 +129,7 @@ impl RunningReal {
     /// Base of the ERP's API, with the slash at its end: `http://127.0.0.1:PORT/<database>/`. RPC is `POST rpc/`.
     #[must_use]
     pub fn tryton_url(&self) -> String {
-        format!("http://127.0.0.1:{}/{TRYTON_DATABASE}/", self.erp.port)
+        format!("http://127.0.0.1:{}/{TRYTON_DATABASE}/", self.tryton_port)
     }
 
     /// A user with the rights of a sales clerk who also keeps products and stock. HTTP Basic works on every call.
@@ -140,13 +158,9 @@ impl RunningReal {
     /// If the shop has ended.
     pub async fn set_webhook(&self, webhook: Option<&Webhook>) -> Result<()> {
         let hook = webhook.map(|hook| json!({ "url": hook.url, "secret": hook.secret }));
-        self.shop
-            .lock()
-            .await
-            .server
-            .ask(&json!({ "hook": hook }))
-            .await?;
-        Ok(())
+        let mut shop = self.shop.lock().await;
+        shop.hook = hook.unwrap_or_default();
+        shop.tell_hook().await
     }
 
     /// A secret for [`Webhook::secret`], generated anew with each call.
@@ -170,14 +184,66 @@ impl RunningReal {
         serde_json::from_value(codes).context("the shop answered with something else than order codes")
     }
 
+    /// Ships all of these orders, as somebody in the warehouse would. They change their state, and nothing that they cost.
+    ///
+    /// # Errors
+    /// If the shop refuses one (it is shipped already, for instance) or has ended.
+    pub async fn ship_orders(&self, codes: &[String]) -> Result<()> {
+        let mut shop = self.shop.lock().await;
+        shop.server.ask(&json!({ "ship": codes })).await?;
+        Ok(())
+    }
+
+    /// Ends Tryton in the middle of whatever it is doing.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn end_tryton(&self, how: End) -> Result<()> {
+        self.erp.lock().await.end(how).await
+    }
+
+    /// Starts Tryton again after [`RunningReal::end_tryton`], at the same address, with what it had written.
+    ///
+    /// # Errors
+    /// If it does not answer in time; the message quotes the end of its log.
+    pub async fn start_tryton(&self) -> Result<()> {
+        self.erp.lock().await.start_again().await
+    }
+
+    /// Ends Vendure in the middle of whatever it is doing.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn end_vendure(&self, how: End) -> Result<()> {
+        self.shop.lock().await.server.end(how).await
+    }
+
+    /// Starts Vendure again after [`RunningReal::end_vendure`], at the same address, with what it had written; it posts its
+    /// events to where it did before.
+    ///
+    /// # Errors
+    /// If it does not answer in time; the message quotes the end of its log.
+    pub async fn start_vendure(&self) -> Result<()> {
+        let mut shop = self.shop.lock().await;
+        shop.server.start_again().await?;
+        shop.tell_hook().await
+    }
+
     /// Ends both processes and waits until they are gone.
     ///
     /// # Errors
     /// If a process can be neither ended nor killed.
     pub async fn stop(self) -> Result<()> {
-        let shop = self.shop.into_inner().server;
-        let (shop, erp) = tokio::join!(shop.stop(), self.erp.stop());
+        let (shop, erp) = (self.shop.into_inner().server, self.erp.into_inner());
+        let (shop, erp) = tokio::join!(shop.stop(), erp.stop());
         shop.and(erp)
+    }
+}
+
+impl Shop {
+    async fn tell_hook(&mut self) -> Result<()> {
+        self.server.ask(&json!({ "hook": self.hook })).await?;
+        Ok(())
     }
 }
 

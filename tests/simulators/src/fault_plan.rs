@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::faults::{Fault, Faults};
 use crate::http::{Problem, no_answer};
+use crate::misconduct::ApiVersion;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -87,6 +88,10 @@ impl FaultPlan {
         work: impl FnOnce(Answer) -> Response,
     ) -> Response {
         let (fault, faults) = self.draw(access, keys);
+        if faults.api == ApiVersion::Retired {
+            let detail = "This version of the API is switched off; use the next one.";
+            return Problem::new(StatusCode::GONE, "version-retired", detail).into_response();
+        }
         match fault {
             None => work(Answer::Sent),
             Some(Fault::Slow) => {
@@ -98,9 +103,19 @@ impl FaultPlan {
                 let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail);
                 let mut response = problem.into_response();
                 let seconds = HeaderValue::from(faults.retry_after_seconds);
-                response.headers_mut().insert(header::RETRY_AFTER, seconds);
+                let headers = response.headers_mut();
+                headers.insert(header::RETRY_AFTER, seconds.clone());
+                headers.insert("ratelimit-limit", HeaderValue::from(100));
+                headers.insert("ratelimit-remaining", HeaderValue::from(0));
+                headers.insert("ratelimit-reset", seconds);
                 response
             }
+            Some(Fault::BareTooManyRequests) => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests.",
+            )
+            .into_response(),
             Some(Fault::ServerError) => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fault_plan::Access;
+use crate::misconduct::{ApiVersion, Paging};
 
 /// How likely each disturbance is, and how long it takes. Rates are shares of calls, from 0 to 1.
 ///
@@ -12,8 +13,10 @@ use crate::fault_plan::Access;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
-    /// 429 with `Retry-After`.
+    /// 429 with `Retry-After`, `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`.
     pub too_many_requests: f64,
+    /// 429 that does not say how long to wait.
+    pub bare_too_many_requests: f64,
     /// 500, nothing was done.
     pub server_error: f64,
     /// 503, nothing was done.
@@ -42,6 +45,10 @@ pub struct Faults {
     pub webhook_hold_ms: u64,
     /// The most faults that one resource meets in a row. A huge value with a rate of 1 is an outage.
     pub max_in_a_row: u32,
+    /// How the shop pages its list of orders.
+    pub paging: Paging,
+    /// What became of the version of both APIs.
+    pub api: ApiVersion,
 }
 
 impl Default for Faults {
@@ -56,6 +63,7 @@ impl Faults {
     pub fn off() -> Self {
         Self {
             too_many_requests: 0.0,
+            bare_too_many_requests: 0.0,
             server_error: 0.0,
             unavailable: 0.0,
             reset: 0.0,
@@ -70,6 +78,8 @@ impl Faults {
             slow_ms: 200,
             webhook_hold_ms: 300,
             max_in_a_row: 3,
+            paging: Paging::Right,
+            api: ApiVersion::Current,
         }
     }
 
@@ -162,6 +172,8 @@ impl Faults {
                 rates.push((Fault::DropAfterWrite, self.drop_after_write));
             }
         }
+        // Last, so that what a seed draws of the others does not depend on it.
+        rates.push((Fault::BareTooManyRequests, self.bare_too_many_requests));
         rates
     }
 }
@@ -180,6 +192,7 @@ pub struct InvalidFaults(String);
 )]
 pub enum Fault {
     TooManyRequests,
+    BareTooManyRequests,
     ServerError,
     Unavailable,
     Reset,
@@ -198,6 +211,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooManyRequests => "too_many_requests",
+            Self::BareTooManyRequests => "bare_too_many_requests",
             Self::ServerError => "server_error",
             Self::Unavailable => "unavailable",
             Self::Reset => "reset",

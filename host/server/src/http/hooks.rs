@@ -16,6 +16,8 @@ use axum::{
 };
 use stecker_flow::FlowError;
 use stecker_model::{Name, RawRequest, Reply};
+use stecker_store::StoreError;
+use tokio::time::timeout;
 
 use super::{
     AppState, deadline,
@@ -28,6 +30,8 @@ use crate::problem;
 const HOOK_BYTES: usize = 1 << 20;
 /// Vendors give up after 5 to 30 seconds and call again.
 const HOOK_DEADLINE: Duration = Duration::from_secs(30);
+/// Whether a call may come in takes one small read. After that long the database is away, and the system had better call again than wait.
+const ADMISSION_DEADLINE: Duration = Duration::from_secs(4);
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
@@ -67,8 +71,10 @@ async fn take(
         return Err(unknown());
     };
     let engine = state.service.engine();
-    if let Err(error) = engine.admit_webhook(&tenant, &name).await {
-        return refusal(error);
+    match timeout(ADMISSION_DEADLINE, engine.admit_webhook(&tenant, &name)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return refusal(error),
+        Err(_) => return refusal(StoreError::no_answer(ADMISSION_DEADLINE).into()),
     }
     let (parts, body) = request.into_parts();
     let RawBody(body) = RawBody::from_request(Request::from_parts(parts.clone(), body), state).await?;

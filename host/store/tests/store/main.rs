@@ -8,6 +8,7 @@
 )]
 
 mod applying;
+mod clocks;
 mod contending;
 mod delivering;
 mod denials;

@@ -243,11 +243,16 @@ impl DemoErp {
     }
 }
 
-/// The ERP documents that nothing was done where it answers 429, 500 or 503.
+/// The ERP documents that nothing was done where it answers 429, 500 or 503. That the address is not there is no fault of a record: all of
+/// them wait until somebody has seen to it.
 fn refused(response: &Response) -> Error {
     let error = response.status_error();
     match response.status {
         429 | 500 | 503 => error.detail("sent", "no"),
+        404 | 410 => Error::unsupported(format!(
+            "the ERP does not offer this version of its API (any more): {}",
+            error.message()
+        )),
         _ => error,
     }
 }

@@ -1,4 +1,4 @@
-"""Serves one Tryton database on 127.0.0.1, on a port that the system chooses.
+"""Serves one Tryton database on 127.0.0.1, on the given port; 0 lets the system choose one.
 
 Prints {"ready": {"port": N}} on standard output when the database is loaded. It ends when its standard input closes, so
 it cannot outlive a parent that was killed; `trytond` itself can do neither.
@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-config_file, database = sys.argv[1:]
+config_file, database, port = sys.argv[1:]
 
 from trytond import config  # noqa: E402
 
@@ -32,7 +32,7 @@ class KeepAlive(WSGIRequestHandler):
 
 Pool.start()
 Pool(database).init()
-server = make_server('127.0.0.1', 0, app, threaded=True, request_handler=KeepAlive)
+server = make_server('127.0.0.1', int(port), app, threaded=True, request_handler=KeepAlive)
 threading.Thread(target=end_with_parent, daemon=True).start()
 print(json.dumps({'ready': {'port': server.server_port}}), flush=True)
 server.serve_forever()

@@ -27,7 +27,8 @@ exports.config = {
   })({ level: LogLevel.Warn, timestamp: false }),
   apiOptions: {
     hostname: '127.0.0.1',
-    port: 0,
+    // 0 lets the system choose one; a shop that is started again has the one that it had.
+    port: Number(process.env.VENDURE_PORT || 0),
     cors: false,
     adminApiPath: 'admin-api',
     shopApiPath: 'shop-api',

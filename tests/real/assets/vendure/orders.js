@@ -24,6 +24,7 @@ function dice(seed) {
 
 const ORDER = `... on Order { id code state totalWithTax } ... on ErrorResult { errorCode message }`;
 
+/** What a mutation answered with, unless that is a refusal. */
 function good(step, result) {
   if (result && result.errorCode) throw new Error(`${step}: ${result.errorCode}: ${result.message}`);
   return result;
@@ -118,4 +119,35 @@ exports.placeMany = async function placeMany(shop, from, count) {
   const codes = [];
   for (let i = 0; i < count; i++) codes.push(await place(shop, variants, from + i));
   return codes;
+};
+
+/** Ships all of each order, as somebody in the warehouse would; `auth` is an administrator's. */
+exports.shipAll = async function shipAll(admin, auth, codes) {
+  for (const code of codes) {
+    const { data: found } = await gql(
+      admin,
+      `query($c: String!) { orders(options: { filter: { code: { eq: $c } } }) { items { lines { id quantity } } } }`,
+      { c: code },
+      auth,
+    );
+    const [order] = found.orders.items;
+    if (!order) throw new Error(`there is no order ${code}`);
+    const lines = order.lines.map(line => ({ orderLineId: line.id, quantity: line.quantity }));
+    const handler = { code: 'manual-fulfillment', arguments: [{ name: 'method', value: 'post' }] };
+    const { data: packed } = await gql(
+      admin,
+      `mutation($i: FulfillOrderInput!) { addFulfillmentToOrder(input: $i) {
+         ... on Fulfillment { id } ... on ErrorResult { errorCode message } } }`,
+      { i: { lines, handler } },
+      auth,
+    );
+    const { data: sent } = await gql(
+      admin,
+      `mutation($id: ID!) { transitionFulfillmentToState(id: $id, state: "Shipped") {
+         ... on Fulfillment { id } ... on ErrorResult { errorCode message } } }`,
+      { id: good('addFulfillmentToOrder', packed.addFulfillmentToOrder).id },
+      auth,
+    );
+    good('transitionFulfillmentToState', sent.transitionFulfillmentToState);
+  }
 };

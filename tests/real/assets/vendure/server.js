@@ -1,13 +1,13 @@
-// Serves a copy of the prepared database on a port that the system chooses.
+// Serves a copy of the prepared database on a port that the system chooses, or on the one that it is told.
 // Speaks JSON lines with its parent: {"ready": {"port": N}} once; then one answer for each line it is given:
-//   {"hook": {"url", "secret"}} | {"hook": null} | {"place": {"from", "count"}}  ->  {"done": ...} | {"failed": "..."}
+//   {"hook": {"url", "secret"}} | {"hook": null} | {"place": {"from", "count"}} | {"ship": [code]}  ->  {"done": ...} | {"failed": "..."}
 // It ends when its standard input closes, so it cannot outlive a parent that was killed.
 'use strict';
 const crypto = require('node:crypto');
 const readline = require('node:readline');
 const { bootstrap, EventBus, JobQueueService, OrderStateTransitionEvent } = require('@vendure/core');
-const { config, portOf } = require('./config.js');
-const { placeMany } = require('./orders.js');
+const { config, gql, need, portOf } = require('./config.js');
+const { placeMany, shipAll } = require('./orders.js');
 
 let hook = null;
 const say = message => process.stdout.write(`${JSON.stringify(message)}\n`);
@@ -60,6 +60,16 @@ async function main() {
       return null;
     },
     place: ({ from, count }) => placeMany(`http://127.0.0.1:${port}/shop-api`, from, count),
+    ship: async codes => {
+      const admin = `http://127.0.0.1:${port}/admin-api`;
+      const { token } = await gql(
+        admin,
+        `mutation($p: String!) { login(username: "superadmin", password: $p) { __typename } }`,
+        { p: need('VENDURE_PASSWORD') },
+      );
+      await shipAll(admin, { authorization: `Bearer ${token}` }, codes);
+      return null;
+    },
   };
   const lines = readline.createInterface({ input: process.stdin });
   lines.on('close', () => process.exit(0));

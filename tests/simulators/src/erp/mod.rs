@@ -7,7 +7,7 @@
 //! HTTP Basic (RFC 7617) with the user and password of an API account; otherwise 401 `unauthorized`.
 //!
 //! ## Limits and failures
-//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says), 500 or 503, and then
+//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says, or some if it says nothing), 500 or 503, and then
 //! nothing was done. **A connection that ends without an answer says nothing**: the sales may be booked or not. Look
 //! them up by reference before you send them again, or send them again under the same idempotency keys.
 //!
@@ -98,6 +98,7 @@ pub use self::state::ItemStatus;
 use self::state::{Item, ItemResult};
 use crate::fault_plan::{Access, Answer, item_key};
 use crate::http::{Params, Problem, json, parse_body, unknown_address};
+use crate::misconduct::ApiVersion;
 use crate::world::World;
 
 /// The most items of one batch.
@@ -193,7 +194,11 @@ async fn batch(State(world): State<Arc<World>>, body: Bytes) -> Response {
     };
     let work = |answer| {
         let results: Vec<_> = items.iter().map(|item| book(&world, item, answer)).collect();
-        json(StatusCode::MULTI_STATUS, &json!({ "results": results }))
+        let name = match world.faults.current().api {
+            ApiVersion::Reshaped => "data",
+            _ => "results",
+        };
+        json(StatusCode::MULTI_STATUS, &json!({ name: results }))
     };
     world.faults.around(Access::Write, &keys(&items), work).await
 }

@@ -7,7 +7,7 @@
 //! Send your key in `X-Api-Key`. Without it, or with another one, every address answers 401 `unauthorized`.
 //!
 //! ## Limits and failures
-//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says), 500 or 503. Repeat
+//! Any address except `/ping` may answer 429 (wait as many seconds as `Retry-After` says, or some if it says nothing), 500 or 503. Repeat
 //! the request later. A `PUT` with the same `Idempotency-Key` is safe to repeat.
 //!
 //! ## `GET /api/v1/ping`
@@ -93,6 +93,7 @@ pub(crate) use self::data::{millis, sum};
 use self::state::{StockOutcome, StockWrite};
 use crate::fault_plan::Access;
 use crate::http::{Params, Problem, json, parse_body, settle, unknown_address};
+use crate::misconduct::{ApiVersion, Paging};
 use crate::world::World;
 
 pub(crate) fn router(world: Arc<World>) -> Router {
@@ -172,9 +173,17 @@ async fn list_orders(
         Err(problem) => return problem.into_response(),
     };
     let work = |_| {
-        let (orders, more) = world.shop().page(place.after, place.limit);
+        let faults = world.faults.current();
+        let (orders, more) = match faults.paging {
+            Paging::Right => world.shop().page(place.after, place.limit),
+            odd => world.shop().odd_page(place.after, place.limit, odd),
+        };
         let next = next(more, orders.last().map(|order| (order.updated_at, order.id)));
-        json(StatusCode::OK, &json!({ "orders": orders, "next": next }))
+        let body = match faults.api {
+            ApiVersion::Reshaped => json!({ "data": orders, "paging": { "next": next } }),
+            _ => json!({ "orders": orders, "next": next }),
+        };
+        json(StatusCode::OK, &body)
     };
     world
         .faults

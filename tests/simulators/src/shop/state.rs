@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{DISCONTINUED, Generator, Order, Product, millis, sum};
 use crate::account::{OrderTruth, Served, ShopAccount, VersionTruth, WebhookAccount};
+use crate::misconduct::Paging;
 
 /// A stock level as the shop shows it to buyers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +141,27 @@ impl ShopState {
             .collect();
         orders.iter().for_each(|order| self.note_served(order));
         (orders, more)
+    }
+
+    /// As [`Self::page`], the way that a list goes wrong.
+    pub(crate) fn odd_page(
+        &mut self,
+        after: (Timestamp, u64),
+        limit: usize,
+        paging: Paging,
+    ) -> (Vec<Order>, bool) {
+        let asked = self.by_change.range(..=after).count();
+        let begin = paging.begin(asked, limit);
+        // The row in front of the first one; none: from the very beginning.
+        let before = begin
+            .checked_sub(1)
+            .and_then(|row| self.by_change.iter().nth(row));
+        let after = before.copied().unwrap_or((Timestamp::MIN, 0));
+        let (mut orders, more) = self.page(after, limit);
+        if paging == Paging::Backwards {
+            orders.reverse();
+        }
+        (orders, more || paging.promises())
     }
 
     pub(crate) fn order(&mut self, id: u64) -> Option<Order> {
