@@ -17,6 +17,7 @@ mod deliver;
 mod engine;
 mod error;
 mod evidence;
+mod explain;
 mod fail_point;
 mod forgetting;
 mod gate;
