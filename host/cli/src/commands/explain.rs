@@ -47,6 +47,10 @@ fn show(page: &mut Page, asked: &str, explanation: &Explanation, full: bool) {
             "`{asked}` is an id at a destination; the key is `{}`",
             explanation.key
         ))),
+        FoundBy::Payload => page.line(dim(&format!(
+            "`{asked}` stands in the payload of `{}`",
+            explanation.key
+        ))),
         FoundBy::PartOfKey => page.line(dim(&format!(
             "`{asked}` was taken for `{}`, the only key that fits",
             explanation.key

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stecker_model::{ConnectionSpec, Digest, Name, SecretRef};
 use stecker_registry::Inspection;
-use stecker_store::{Store, StoreError, VaultEntry};
+use stecker_store::{Place, Store, StoreError, VaultEntry};
 
 use super::facts::{ConnectionFacts, CredentialFacts, Kept};
 use crate::circuit;
@@ -90,7 +90,7 @@ impl<'s> Connections<'s> {
                         .map_or_else(String::new, |plugin| plugin.name.clone()),
                     hosts: hosts.filter(|host| host != "*").collect(),
                     circuit,
-                    credentials: self.credentials(&spec, plugin.as_ref()),
+                    credentials: self.credentials(&spec, plugin.as_ref()).await,
                 }
             }
             None => ConnectionFacts {
@@ -105,28 +105,41 @@ impl<'s> Connections<'s> {
         Ok(facts)
     }
 
-    fn credentials(&self, spec: &ConnectionSpec, plugin: Option<&Plugin>) -> Vec<CredentialFacts> {
-        let credentials = spec.credentials.iter();
+    async fn credentials(&self, spec: &ConnectionSpec, plugin: Option<&Plugin>) -> Vec<CredentialFacts> {
+        let mut credentials = Vec::with_capacity(spec.credentials.len());
+        for (name, credential) in &spec.credentials {
+            let entry = self
+                .secrets
+                .iter()
+                .find(|entry| entry.connection == spec.name && entry.credential == *name);
+            credentials.push(CredentialFacts {
+                name: name.clone(),
+                kind: plugin.and_then(|plugin| plugin.kinds.get(name.as_str()).cloned()),
+                kept: match &credential.secret {
+                    SecretRef::Vault => Kept::Vault,
+                    SecretRef::File(path) => Kept::File(path.clone()),
+                    SecretRef::Env(variable) => Kept::Env(variable.clone()),
+                },
+                username: match entry {
+                    Some(_) => self.username(&spec.name, name).await,
+                    None => None,
+                },
+                set_at: entry.and_then(|entry| entry.set_at),
+                tokens_at: entry.and_then(|entry| entry.tokens_at),
+                expires_at: entry.and_then(|entry| entry.expires_at),
+            });
+        }
         credentials
-            .map(|(name, credential)| {
-                let entry = self
-                    .secrets
-                    .iter()
-                    .find(|entry| entry.connection == spec.name && entry.credential == *name);
-                CredentialFacts {
-                    name: name.clone(),
-                    kind: plugin.and_then(|plugin| plugin.kinds.get(name.as_str()).cloned()),
-                    kept: match &credential.secret {
-                        SecretRef::Vault => Kept::Vault,
-                        SecretRef::File(path) => Kept::File(path.clone()),
-                        SecretRef::Env(variable) => Kept::Env(variable.clone()),
-                    },
-                    username: credential.username.clone(),
-                    set_at: entry.and_then(|entry| entry.set_at),
-                    tokens_at: entry.and_then(|entry| entry.tokens_at),
-                    expires_at: entry.and_then(|entry| entry.expires_at),
-                }
-            })
-            .collect()
+    }
+
+    /// The user name or client id beside a secret of the vault: setting the secret anew without it would lose it.
+    async fn username(&self, connection: &Name, credential: &Name) -> Option<String> {
+        let place = Place {
+            tenant: self.tenant,
+            connection,
+            credential,
+        };
+        let secret = self.store.vault().ok()?.peek(place).await.ok()??;
+        secret.username
     }
 }

@@ -126,6 +126,7 @@ pub(crate) struct CredentialFacts {
     /// As in the manifest, such as `bearer`.
     pub(crate) kind: Option<String>,
     pub(crate) kept: Kept,
+    /// The user name or client id that is beside it in the vault.
     pub(crate) username: Option<String>,
     /// When it was put into the vault.
     pub(crate) set_at: Option<i64>,

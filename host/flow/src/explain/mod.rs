@@ -569,7 +569,7 @@ impl Work<'_> {
             },
         });
         self.left_out.push(format!(
-            "keys were compared with the newest 5,000 of each flow, calls that came in with the newest {CALLS}"
+            "keys were compared with the newest 5,000 of each flow, payloads with the newest 2,000, calls that came in with the newest {CALLS}"
         ));
         Ok(Explanation {
             summary: summary::of(&key, &[], &hypotheses),

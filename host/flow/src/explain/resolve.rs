@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
 use stecker_model::{Name, api::FoundBy};
 use stecker_store::{FlowRow, Store, StoreError};
 
@@ -14,6 +15,12 @@ const NEWEST: u32 = 5_000;
 const FLOWS: usize = 20;
 /// Newest records of a flow whose keys say what its keys look like.
 const SHAPES: usize = 50;
+/// Newest records of a flow whose payloads are looked through.
+const PAYLOADS: u32 = 2_000;
+/// A shorter text stands in too many payloads.
+const SHORTEST: usize = 3;
+/// How deep in a payload a thing's own number stands at most.
+const DEPTH: usize = 2;
 /// Keys that are told when none fits.
 const NEAR: usize = 5;
 
@@ -63,6 +70,19 @@ pub(crate) async fn resolve(
     if let Some(found) = decided(parts, FoundBy::PartOfKey) {
         return Ok(found);
     }
+    let mut named = BTreeSet::new();
+    if text.len() >= SHORTEST {
+        for flow in flows.iter().take(FLOWS) {
+            let found = store
+                .payloads_with(tenant, &flow.spec.name, text, PAYLOADS)
+                .await?;
+            let names_it = found.into_iter().filter(|(_, payload)| names(payload, text));
+            named.extend(names_it.map(|(key, _)| key));
+        }
+    }
+    if let Some(found) = decided(named, FoundBy::Payload) {
+        return Ok(found);
+    }
     let mut near: Vec<(usize, String)> = newest
         .into_iter()
         .flatten()
@@ -85,6 +105,19 @@ fn decided(found: BTreeSet<String>, by: FoundBy) -> Option<Resolved> {
             n > most,
         )),
     }
+}
+
+/// Whether a payload has a text as a value of its own, near its top and in no list: what stands in lists are other things.
+fn names(payload: &str, text: &str) -> bool {
+    fn within(value: &Value, text: &str, depth: usize) -> bool {
+        match value {
+            Value::String(value) => value == text,
+            Value::Number(value) => value.to_string() == text,
+            Value::Object(fields) if depth > 0 => fields.values().any(|value| within(value, text, depth - 1)),
+            _ => false,
+        }
+    }
+    serde_json::from_str::<Value>(payload).is_ok_and(|payload| within(&payload, text, DEPTH))
 }
 
 /// Keys that would have the number of a text, made like others are: `1042` and keys such as `SO-000007` make `SO-001042`.
@@ -139,6 +172,21 @@ mod tests {
         for none in ["", "#", "SO-1", "10a"] {
             assert_eq!(found(none), Vec::<String>::new(), "{none}");
         }
+    }
+
+    #[test]
+    fn a_payload_names_a_thing_by_a_value_of_its_own() {
+        for (payload, is_named) in [
+            (r#"{"number":"SO-1"}"#, true),
+            (r#"{"order":{"number":"SO-1"}}"#, true),
+            (r#"{"note":"see SO-1"}"#, false),
+            (r#"{"lines":[{"order":"SO-1"}]}"#, false),
+            (r#"{"a":{"b":{"c":"SO-1"}}}"#, false),
+            ("no json", false),
+        ] {
+            assert_eq!(names(payload, "SO-1"), is_named, "{payload}");
+        }
+        assert!(names(r#"{"id":1042}"#, "1042"));
     }
 
     #[test]

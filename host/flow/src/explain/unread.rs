@@ -92,13 +92,19 @@ pub(crate) fn look(
             "Wait until it is, or have it read now.".to_owned(),
             vec![OperatorCommand::RunFlow { flow }],
         )
+    } else if sources.is_empty() {
+        (
+            format!("`{key}` is in no record, and there is no flow that could have read it."),
+            "Make connections and a flow with a setup.".to_owned(),
+            vec![OperatorCommand::Apply],
+        )
     } else {
         let commands = sources
-            .first()
+            .iter()
+            .take(1)
             .map(|source| OperatorCommand::RunFlow {
                 flow: source.flow.spec.name.clone(),
             })
-            .into_iter()
             .collect();
         (
             format!(
@@ -110,6 +116,12 @@ pub(crate) fn look(
     };
     let mut evidence: Vec<Evidence> = calls.iter().take(3).map(of_call).collect();
     evidence.extend(sources.iter().map(|source| of_source(source, now)));
+    if evidence.is_empty() {
+        evidence.push(Evidence {
+            what: "there are no flows, and no call that came in names it".to_owned(),
+            place: "setup".to_owned(),
+        });
+    }
     if !near.is_empty() {
         evidence.push(Evidence {
             what: format!("keys that look like it: {}", near.join(", ")),
@@ -119,7 +131,7 @@ pub(crate) fn look(
     Finding {
         cause: Cause::NotRead,
         // That it is not there is sure; why it is not is not.
-        confidence: if unsettled.is_some() || refused.is_some() {
+        confidence: if unsettled.is_some() || refused.is_some() || sources.is_empty() {
             Confidence::Certain
         } else if failing.is_empty() && paused.is_empty() {
             Confidence::Possible
@@ -176,5 +188,130 @@ fn of_source(source: &Source, now: i64) -> Evidence {
     Evidence {
         what: format!("{}/{} {what}", spec.source.connection, spec.source.stream),
         place: format!("flow/{}", spec.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stecker_model::api::{FlowError, Pause, Reason};
+    use stecker_store::{FlowRow, ReaderState};
+
+    use super::*;
+    use crate::explain::causes::tests::NOW;
+
+    fn source(reader: ReaderState, paused: Option<Pause>) -> Source {
+        let spec = serde_json::json!({
+            "name": "orders",
+            "source": { "connection": "shop", "stream": "orders" },
+            "destination": { "connection": "erp", "stream": "orders" },
+        });
+        Source {
+            flow: FlowRow {
+                spec: serde_json::from_value(spec).unwrap(),
+                generation: 1,
+                updated_at: NOW,
+                created_at: NOW,
+                paused,
+                run_requested: 0,
+            },
+            reader,
+        }
+    }
+
+    fn call(state: &str) -> MentioningCall {
+        MentioningCall {
+            connection: "shop".parse().unwrap(),
+            received_at: NOW - 1_000,
+            state: state.to_owned(),
+            tries: 2,
+            reason: Some(Reason {
+                code: "webhook".to_owned(),
+                message: "the signature does not fit".to_owned(),
+                path: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn the_nearest_reason_is_told_first() {
+        let read = |caught_up| ReaderState {
+            caught_up,
+            last_read_at: Some(NOW - 5_000),
+            ..ReaderState::default()
+        };
+        let failing = ReaderState {
+            last_error: Some(FlowError {
+                at: NOW - 1_000,
+                code: "auth".to_owned(),
+                message: "401".to_owned(),
+                next_try_at: None,
+            }),
+            ..read(true)
+        };
+        let pause = Pause {
+            since: NOW - 9_000,
+            reason: "stock-taking".to_owned(),
+        };
+        for (what, sources, calls, said, confidence) in [
+            ("nothing", vec![], vec![], "there is no flow", Confidence::Certain),
+            (
+                "refused",
+                vec![source(read(true), None)],
+                vec![call("refused")],
+                "was refused",
+                Confidence::Certain,
+            ),
+            (
+                "not understood yet",
+                vec![source(failing.clone(), None)],
+                vec![call("refused"), call("received")],
+                "could not be understood yet",
+                Confidence::Certain,
+            ),
+            (
+                "ignored is no reason",
+                vec![source(read(true), None)],
+                vec![call("ignored")],
+                "every source was read to its end",
+                Confidence::Possible,
+            ),
+            (
+                "failing",
+                vec![source(failing, None)],
+                vec![],
+                "cannot be read",
+                Confidence::Likely,
+            ),
+            (
+                "paused",
+                vec![source(read(true), Some(pause))],
+                vec![],
+                "is paused",
+                Confidence::Likely,
+            ),
+            (
+                "behind",
+                vec![source(read(false), None)],
+                vec![],
+                "not at the end",
+                Confidence::Possible,
+            ),
+        ] {
+            let finding = look("SO-7", NOW, &sources, &calls, &[]);
+            assert!(finding.sentence.contains(said), "{what}: {}", finding.sentence);
+            assert_eq!(finding.confidence, confidence, "{what}");
+            assert!(
+                !finding.evidence.is_empty() && !finding.commands.is_empty(),
+                "{what}"
+            );
+        }
+        let near = look(
+            "SO-7",
+            NOW,
+            &[source(read(true), None)],
+            &[],
+            &["SO-70".to_owned()],
+        );
+        assert!(near.evidence.iter().any(|shown| shown.what.contains("SO-70")));
     }
 }

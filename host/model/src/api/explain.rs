@@ -57,6 +57,8 @@ pub enum FoundBy {
     ExternalId,
     /// Only one key begins or ends so.
     PartOfKey,
+    /// It stands in the payload of only one key, as a value of its own: a number that a system shows, where the key is another one.
+    Payload,
     /// It did not: nothing like it is in the ledger.
     Nothing,
 }

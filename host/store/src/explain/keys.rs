@@ -200,6 +200,39 @@ impl Store {
         rows.iter().map(|row| row.text("key")).collect()
     }
 
+    /// Keys and payloads among a flow's newest `newest` records, the newest first, whose payload has a text somewhere in it; at most 50. Upper
+    /// and lower case may be taken for the same.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn payloads_with(
+        &self,
+        tenant: &Name,
+        flow: &Name,
+        text: &str,
+        newest: u32,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        if !is_storable(text) {
+            return Ok(Vec::new());
+        }
+        let pattern = text.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+        let rows = sqlx::query(
+            "SELECT r.key, p.payload FROM \
+             (SELECT tenant, flow, seq, key FROM records WHERE tenant = $1 AND flow = $2 ORDER BY seq DESC LIMIT $3) AS r \
+             JOIN payloads AS p ON p.tenant = r.tenant AND p.flow = r.flow AND p.seq = r.seq \
+             WHERE p.payload LIKE $4 ESCAPE '!' ORDER BY r.seq DESC LIMIT 50",
+        )
+        .bind(tenant.as_str())
+        .bind(flow.as_str())
+        .bind(i64::from(newest))
+        .bind(format!("%{pattern}%"))
+        .fetch_all(self.reader())
+        .await?;
+        rows.iter()
+            .map(|row| Ok((row.text("key")?, row.text("payload")?)))
+            .collect()
+    }
+
     /// Those of some keys that a tenant has records of.
     ///
     /// # Errors

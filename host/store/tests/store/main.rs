@@ -11,6 +11,7 @@ mod applying;
 mod contending;
 mod delivering;
 mod denials;
+mod explaining;
 mod guests;
 mod opening;
 mod outgoing;

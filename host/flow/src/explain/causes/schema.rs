@@ -73,8 +73,10 @@ pub(super) fn look(case: &Case, failure: &Failure) -> Option<Finding> {
     };
     let confidence = match (by_shape, differs) {
         (true, true) => Confidence::Certain,
-        (true, false) if field.is_some() || reason.code == ErrorCode::Schema.as_str() => Confidence::Likely,
-        _ => Confidence::Possible,
+        (true, false) if field.is_some() || about_fields => Confidence::Likely,
+        // The very place that is refused is what is different about this record.
+        (false, _) => Confidence::Likely,
+        (true, false) => Confidence::Possible,
     };
     let place = field.as_ref().map_or_else(
         || "the payload".to_owned(),

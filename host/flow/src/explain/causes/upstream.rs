@@ -5,7 +5,7 @@ use stecker_model::{
     api::{Cause, Confidence, Evidence, Reason},
 };
 
-use super::{Case, Failure, Finding, Stage, again, by_itself, elsewhere, others, system, with_failure};
+use super::{Case, Failure, Finding, Stage, again, bug, by_itself, elsewhere, others, system, with_failure};
 use crate::explain::text::{http_status, last_message, says, time};
 
 /// How the host and the usual HTTP clients say that nobody answered.
@@ -28,8 +28,8 @@ const AWAY: [&str; 14] = [
 
 pub(super) fn is_away(reason: &Reason) -> bool {
     let message = last_message(&reason.message);
-    // Too little room on this side is no fault of the other.
-    if is_no_room(reason) || says(message, &["while it was computing"]) {
+    // What is our own fault is none of the other's.
+    if is_no_room(reason) || bug::is_crash(reason) || bug::is_host(reason) {
         return false;
     }
     if http_status(message).is_some_and(|status| matches!(status, 408 | 500..=599)) {
