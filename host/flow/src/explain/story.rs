@@ -142,7 +142,9 @@ fn of_attempt(thread: &Thread, record: &ExplainedRecord, attempt: &AttemptInfo, 
         .map_or_else(String::new, |id| format!(" as {id}"));
     let stage = stage_of(attempt, spec.transforms.len());
     let why = why(attempt.reason.as_ref());
-    let quarantined = is_last && state == RecordState::Quarantined;
+    // What is refused goes into quarantine at once, whatever became of it later; that tries were given up shows only as long as it is so.
+    let quarantined =
+        attempt.outcome.as_deref() == Some("rejected") || (is_last && state == RecordState::Quarantined);
     let then = if quarantined { " → quarantine" } else { "" };
     let (kind, text) = match attempt.outcome.as_deref() {
         Some("delivered") => (EventKind::Delivered, format!("delivered{id}")),
