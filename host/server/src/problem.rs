@@ -177,8 +177,8 @@ pub(crate) fn flow(error: FlowError) -> Problem {
             let faults: Vec<Fault> = candidates
                 .iter()
                 .map(|key| Fault {
-                    path: key.clone(),
-                    reason: "a key that it may be".to_owned(),
+                    path: "key".to_owned(),
+                    reason: key.clone(),
                 })
                 .collect();
             Problem::new(409, "ambiguous-key", "Several keys fit", error.to_string())

@@ -37,6 +37,8 @@ const STEPS: Duration = Duration::from_secs(10);
 const BEFORE_MS: i64 = 60_000;
 /// What was changed this long before the first failure is not worth telling, if nothing is known to have gone through.
 const CHANGED_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Something may go through for this long after a change: batches that had begun, secrets that are kept for a moment.
+const COUNTS_AFTER_MS: i64 = 5_000;
 
 /// What the gathering works with.
 pub(crate) struct Gather<'g, 's> {
@@ -373,7 +375,10 @@ impl Gather<'_, '_> {
         let Some(failure) = &case.failure else {
             return Vec::new();
         };
-        let from = case.others.last_good.unwrap_or(failure.first_at - CHANGED_MS);
+        let from = case
+            .others
+            .last_good
+            .map_or(failure.first_at - CHANGED_MS, |good| good - COUNTS_AFTER_MS);
         let (flow, connection) = (
             format!("flow/{}", thread.flow.spec.name),
             format!("connection/{}", case.connection.name),

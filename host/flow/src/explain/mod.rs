@@ -410,6 +410,10 @@ impl Work<'_> {
     ) -> Result<Vec<StoryEvent>, StoreError> {
         let mut events = Vec::new();
         for entry in trail {
+            // That things were made once is told only if everything is.
+            if entry.action.ends_with(".create") && !self.request.full {
+                continue;
+            }
             let flow = threads
                 .iter()
                 .map(|thread| &thread.flow.spec.name)

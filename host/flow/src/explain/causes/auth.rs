@@ -95,9 +95,11 @@ fn age(case: &Case, credential: &CredentialFacts) -> Evidence {
     let mut what = format!("the credential `{}` ", credential.name);
     match (&credential.kept, credential.set_at) {
         (Kept::File(path), _) => {
-            what.push_str(&format!("is read from the file {path} of the host at each use"))
+            what.push_str(&format!("is read from the file {path} of the host at each use"));
         }
-        (Kept::Env(variable), _) => what.push_str(&format!("is the host's environment variable {variable}")),
+        (Kept::Env(variable), _) => {
+            what.push_str(&format!("is the host's environment variable {variable}"));
+        }
         (Kept::Vault, Some(at)) => what.push_str(&format!("was set at {}", time(at))),
         (Kept::Vault, None) => what.push_str("is not in the vault"),
     }
@@ -126,11 +128,9 @@ fn renewal(case: &Case) -> (String, Option<OperatorCommand>) {
     };
     let name = &credential.name;
     if credential.kind.as_deref() == Some("oauth2-authorization-code") {
-        let text = format!(
-            "Have somebody who may give it allow the access anew (with the redirect URI that is registered there), and try the connection."
-        );
+        let text = "Have somebody who may give it allow the access anew (with the redirect URI that is registered there), and try the connection.";
         return (
-            text,
+            text.to_owned(),
             Some(OperatorCommand::Authorize {
                 connection: connection.clone(),
                 credential: name.clone(),

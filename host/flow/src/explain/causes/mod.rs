@@ -125,6 +125,19 @@ pub(crate) fn of(case: &Case) -> Vec<Finding> {
         ];
         findings.extend(rules.iter().filter_map(|rule| rule(case, failure)));
     }
+    // What is missing, there already or of another shape is a rule of the system's too; only the better word for it is sure.
+    let has_better = findings.iter().any(|finding| {
+        finding.confidence > Confidence::Possible
+            && matches!(
+                finding.cause,
+                Cause::MissingDependency | Cause::Duplicate | Cause::SchemaMismatch
+            )
+    });
+    for finding in &mut findings {
+        if has_better && finding.cause == Cause::BusinessRule {
+            finding.confidence = Confidence::Possible;
+        }
+    }
     findings.extend(state::look(case));
     let place = |finding: &Finding| ORDER.iter().position(|cause| *cause == finding.cause);
     findings.sort_by(|a, b| b.confidence.cmp(&a.confidence).then(place(a).cmp(&place(b))));

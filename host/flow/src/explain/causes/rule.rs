@@ -6,10 +6,7 @@ use stecker_model::{
 };
 
 use super::{Case, Failure, Finding, Stage, again, others, system, with_failure};
-use crate::explain::{
-    facts::FieldFound,
-    text::{first_line, http_status, last_message},
-};
+use crate::explain::text::{first_line, http_status, last_message};
 
 pub(super) fn look(case: &Case, failure: &Failure) -> Option<Finding> {
     let reason = &failure.reason;
@@ -29,13 +26,7 @@ pub(super) fn look(case: &Case, failure: &Failure) -> Option<Finding> {
     }
     let system = system(case, failure);
     let own_code = ErrorCode::parse(&reason.code) == ErrorCode::Fatal;
-    let other_shape = case
-        .field
-        .as_ref()
-        .is_some_and(|field| field.found != FieldFound::SameType);
     let confidence = match (own_code, case.others.good_since > 0) {
-        // What is refused is of another shape than where it went through; that is the better explanation.
-        _ if other_shape => Confidence::Possible,
         (true, true) => Confidence::Certain,
         (true, false) | (false, true) => Confidence::Likely,
         (false, false) => Confidence::Possible,

@@ -54,7 +54,7 @@ pub(super) fn look(case: &Case, failure: &Failure) -> Option<Finding> {
             && code_has(&reason.code, &["missing", "unknown", "invalid", "unexpected"]));
     let by_shape = about_fields || says(message, &SHAPES);
     let refused_here = failure.outcome.as_deref() == Some("rejected");
-    if !by_shape && !(differs && refused_here) {
+    if !(by_shape || differs && refused_here) {
         return None;
     }
     // What a transform says of a payload is the transform's own matter, unless it is about the shape.

@@ -409,7 +409,7 @@ fn the_first_cause_is_the_right_one() {
                     ),
                     "/total",
                 ),
-                string_became_number.clone(),
+                string_became_number,
             ),
             SchemaMismatch,
             Certain,
@@ -741,7 +741,7 @@ fn states_that_are_no_failure_are_told_as_such() {
         (
             "waiting for long, and nothing says why",
             with(quiet(RecordState::Queued), |case| {
-                case.record.updated_at = NOW - 900_000
+                case.record.updated_at = NOW - 900_000;
             }),
             Cause::InProgress,
             Confidence::Possible,
@@ -771,7 +771,7 @@ fn states_that_are_no_failure_are_told_as_such() {
         (
             "stopped by a person",
             with(quiet(RecordState::Queued), |case| {
-                case.connection.circuit = stopped(Some("ada"))
+                case.connection.circuit = stopped(Some("ada"));
             }),
             Cause::ConnectionStopped,
             Confidence::Certain,
