@@ -84,6 +84,10 @@ pub(crate) fn failure(
     if !(record.state.is_open() || record.state == RecordState::Quarantined) {
         return None;
     }
+    // An attempt that ended after the record was read belongs to a state of it that is not known here.
+    let known = attempts
+        .partition_point(|attempt| record.state != RecordState::Sending || attempt.attempt < record.attempts);
+    let attempts = attempts.get(..known).unwrap_or_default();
     let ended = attempts.iter().rev().find(|attempt| attempt.outcome.is_some());
     let reason = record
         .reason
