@@ -1,5 +1,6 @@
 //! The words of the command line.
 
+mod explain;
 mod quarantine;
 mod reconcile;
 mod replay;
@@ -11,6 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stecker_model::{Name, Period, RecordId, RecordState};
 
+pub(crate) use explain::Explain;
 pub(crate) use quarantine::{Decision, Edit, Quarantine, Selection};
 pub(crate) use reconcile::{Reconcile, ReconcileCommand, StartReconcile};
 pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
@@ -182,6 +184,15 @@ changes.")]
   stecker records show orders-to-erp/1042"
     )]
     Records(Records),
+    /// Explain why a record is where it is: its story across systems, the cause, whom else it hits, what to do
+    #[command(after_help = "Examples:
+  stecker explain SO-001042
+  stecker explain 1042                        the end of a key or its number is enough, if only one fits
+  stecker explain SALE-000042 --full          the id at a destination; every event
+  stecker explain 1042 --flow orders-to-erp --json
+
+It says how sure it is and on what evidence, and that it does not know where it does not. docs/explain.md has the causes.")]
+    Explain(Explain),
     /// Quarantine: records that need a decision
     #[command(
         subcommand,
@@ -702,6 +713,38 @@ pub(crate) enum Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The words of a command line, for what a POSIX shell would make of single quotes.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let (mut within, mut escaped) = (false, false);
+        for c in line.chars() {
+            let word = words.last_mut().unwrap();
+            match c {
+                _ if escaped => {
+                    word.push(c);
+                    escaped = false;
+                }
+                '\'' => within = !within,
+                '\\' if !within => escaped = true,
+                ' ' if !within => words.push(String::new()),
+                _ => word.push(c),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_command_that_people_are_told_to_run_is_one() {
+        let tenant = "acme".parse().unwrap();
+        for command in stecker_model::OperatorCommand::examples() {
+            let line = command.line(&tenant);
+            let words = words(&line);
+            assert_eq!(words.get(3..), Some(&*command.words()), "{line}");
+            let parsed = Cli::try_parse_from(&words);
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
 
     #[test]
     fn moments_are_read_as_people_write_them() {

@@ -67,6 +67,7 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Connection(command) => commands::connection(&globals, output, command).await,
         Command::Flow(command) => commands::flow(&globals, output, command).await,
         Command::Records(command) => commands::records(&globals, output, command).await,
+        Command::Explain(words) => commands::explain(&globals, output, words).await,
         Command::Quarantine(command) => commands::quarantine(&globals, output, command).await,
         Command::Reconcile(command) => commands::reconcile(&globals, output, command).await,
         Command::Replay(command) => commands::replay(&globals, output, command).await,

@@ -518,7 +518,11 @@ impl Engine {
             .ok_or_else(|| FlowError::not_found("flow", flow))
     }
 
-    fn now(&self) -> i64 {
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn now(&self) -> i64 {
         self.inner.options.clock.now_ms()
     }
 }

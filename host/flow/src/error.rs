@@ -80,6 +80,16 @@ pub enum FlowError {
         /// After how many seconds to call again.
         retry_after: u64,
     },
+    /// Several keys are as well meant.
+    #[error("`{text}` may be {}{}", candidates.join(", "), if *more { ", and others" } else { "" })]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// Keys that it may be.
+        candidates: Vec<String>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// Somebody else is at it.
     #[error("{what} is busy: {by}")]
     Busy {

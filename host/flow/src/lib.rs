@@ -19,6 +19,7 @@ mod depth;
 mod engine;
 mod error;
 mod evidence;
+mod explain;
 mod fail_point;
 mod forgetting;
 mod gate;

@@ -5,6 +5,7 @@
 
 mod circuit;
 mod denial;
+mod explain;
 mod reconcile;
 mod recovery;
 mod replay;
@@ -25,6 +26,10 @@ use crate::{
 
 pub use circuit::{Circuit, CircuitRequest, CircuitState, Crash, Waiting};
 pub use denial::{ClearDenials, Cleared, DenialFilter, DenialInfo, DenialList, DenialTotal, DenialsLeftOut};
+pub use explain::{
+    Action, Cause, Confidence, EventKind, Evidence, ExplainRequest, Explanation, FoundBy, Hypothesis,
+    SameCause, StoryEvent, Whereabouts,
+};
 pub use reconcile::{
     Difference, DifferenceKind, FieldDifference, ReconcileCalls, ReconcileCounts, ReconcileDetail,
     ReconcileFilter, ReconcileMethod, ReconcileMode, ReconcileReport, ReconcileRequest, ReconcileRun,

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod cause;
+mod command;
 mod difference;
 mod duration;
 mod error;
@@ -22,6 +23,7 @@ mod spec;
 mod tenant;
 
 pub use cause::{message_pattern, path_pattern};
+pub use command::OperatorCommand;
 pub use difference::{Difference, Place, difference};
 pub use duration::Period;
 pub use error::{ErrorCode, PluginError};

@@ -12,6 +12,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
     Setup, StreamInfo, TenantLimits,
@@ -410,6 +411,11 @@ impl Operations for HttpClient {
 
     async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem> {
         self.post(&["keys", "rotate"], request).await
+    }
+
+    async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Problem> {
+        self.answer(self.request(Method::GET, &["explain"]).query(request))
+            .await
     }
 
     async fn denials(&self, filter: &DenialFilter) -> Result<DenialList, Problem> {

@@ -6,6 +6,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
     Setup, StreamInfo, TenantLimits,
@@ -87,6 +88,9 @@ pub trait Operations: Send + Sync {
     async fn payload(&self, id: &RecordId) -> Result<PayloadText, Problem>;
     /// Replaces the payload of a record in quarantine; the one before is kept.
     async fn edit_payload(&self, id: &RecordId, edit: &EditPayload) -> Result<Edited, Problem>;
+
+    /// Explains a business key: its story across systems, the probable cause, whom else it hits, and what to do.
+    async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Problem>;
 
     /// Replays, the newest first.
     async fn replays(&self, flow: Option<&Name>) -> Result<Vec<ReplayInfo>, Problem>;

@@ -182,6 +182,18 @@ pub(crate) fn flow(error: FlowError) -> Problem {
         .with_hint(format!(
             "nothing was kept of this call; call again after {retry_after} seconds. `stecker --tenant {tenant} flow list` shows where records wait"
         )),
+        FlowError::Ambiguous { ref candidates, .. } => {
+            let faults: Vec<Fault> = candidates
+                .iter()
+                .map(|key| Fault {
+                    path: "key".to_owned(),
+                    reason: key.clone(),
+                })
+                .collect();
+            Problem::new(409, "ambiguous-key", "Several keys fit", error.to_string())
+                .with_hint("give the whole key, such as `stecker explain KEY`")
+                .with_faults(faults)
+        }
         FlowError::Busy { what, by } => conflict(
             format!("{what} is busy: {by}"),
             "wait until it is done and try again",

@@ -173,7 +173,7 @@ impl Store {
     }
 }
 
-fn reason_of(row: &AnyRow) -> Result<Reason, StoreError> {
+pub(crate) fn reason_of(row: &AnyRow) -> Result<Reason, StoreError> {
     match row.maybe_json("reason")? {
         Some(reason) => Ok(reason),
         None => Ok(Reason {

@@ -21,7 +21,7 @@ pub(crate) const SUMMARY: &str = "SELECT r.flow, r.seq, r.stream, r.key, r.sourc
 /// The most that one list or one overview shows.
 const MOST: u32 = 1_000;
 
-fn attempt_number(row: &AnyRow, column: &str) -> Result<u32, StoreError> {
+pub(crate) fn attempt_number(row: &AnyRow, column: &str) -> Result<u32, StoreError> {
     u32::try_from(row.int(column)?).map_err(|error| StoreError::corrupt(format!("column {column}"), error))
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn summary(row: &AnyRow) -> Result<RecordSummary, StoreError> {
     })
 }
 
-fn removed(row: &AnyRow) -> Result<Option<RemovedPayload>, StoreError> {
+pub(crate) fn removed(row: &AnyRow) -> Result<Option<RemovedPayload>, StoreError> {
     let Some(removed_at) = row.maybe_int("removed_at")? else {
         return Ok(None);
     };

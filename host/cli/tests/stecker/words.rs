@@ -19,6 +19,7 @@ const COMMANDS: &[&[&str]] = &[
     &["flow", "resume"],
     &["records", "list"],
     &["records", "show"],
+    &["explain"],
     &["quarantine", "list"],
     &["quarantine", "groups"],
     &["quarantine", "edit"],

@@ -5,6 +5,7 @@
 mod connections;
 mod denials;
 mod doctor;
+mod explain;
 mod plan;
 mod reconcile;
 mod recovery;
@@ -22,6 +23,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, PluginRef, RecordId, RotateKeys, RotatedKeys, SecretInfo,
     SetSecret, Setup, StreamInfo, TenantLimits,
@@ -508,6 +510,10 @@ impl Operations for Service {
 
     async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem> {
         secrets::rotate(self, *request).await
+    }
+
+    async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Problem> {
+        explain::explain(self, request).await
     }
 
     async fn denials(&self, filter: &DenialFilter) -> Result<DenialList, Problem> {

@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod explain;
 mod folder;
 mod openapi;
 mod refusals;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 60] = [
+const OPERATIONS: [&str; 61] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
     "get /api/v1/connections",
@@ -17,6 +17,7 @@ const OPERATIONS: [&str; 60] = [
     "get /api/v1/denials",
     "get /api/v1/denials/{id}",
     "get /api/v1/doctor",
+    "get /api/v1/explain",
     "get /api/v1/flows",
     "get /api/v1/flows/{name}",
     "get /api/v1/quarantine",

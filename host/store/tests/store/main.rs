@@ -12,6 +12,7 @@ mod clocks;
 mod contending;
 mod delivering;
 mod denials;
+mod explaining;
 mod guests;
 mod opening;
 mod outgoing;

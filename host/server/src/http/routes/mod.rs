@@ -3,6 +3,7 @@
 
 mod connections;
 mod denials;
+mod explain;
 mod flows;
 mod host;
 mod reconciles;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(connections::routes())
         .merge(secrets::routes())
         .merge(recovery::routes())
+        .merge(explain::routes())
         .merge(replays::routes())
         .merge(storage::routes())
         .merge(host::routes());
