@@ -140,7 +140,9 @@ impl Delivery {
     fn run(&self) -> Result<()> {
         say("building the plugins");
         let plugins = plugins::build_into_target(&["jq"])?;
-        say("building the host and the measurement, optimised (the first time this takes a quarter of an hour)");
+        say(
+            "building the host and the measurement, optimised (the first time this takes a quarter of an hour)",
+        );
         // The whole workspace, because a part of it would be another set of features, and so another engine to compile.
         run(cargo(&root()).args(["build", "--quiet", "--release", "--workspace", "--bins"]))?;
         let built = |name: &str| target().join("release").join(name);

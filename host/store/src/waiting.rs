@@ -18,8 +18,7 @@ const WITH_RECORDS: &str = "WITH RECURSIVE f (tenant, flow) AS ( \
 /// Served by `replays_at_work`.
 const WITH_REPLAYS: &str = "SELECT DISTINCT tenant, flow FROM replays WHERE state = 'running'";
 /// Served by `reconciles_open`.
-const WITH_COMPARISONS: &str =
-    "SELECT tenant, flow FROM reconciles WHERE state IN ('requested', 'running')";
+const WITH_COMPARISONS: &str = "SELECT tenant, flow FROM reconciles WHERE state IN ('requested', 'running')";
 /// The only one that looks at every flow, at two numbers of each.
 const WITH_RUNS: &str = "SELECT f.tenant AS tenant, f.name AS flow FROM flows AS f \
     LEFT JOIN readers AS r ON r.tenant = f.tenant AND r.flow = f.name \
@@ -63,9 +62,15 @@ mod tests {
         let url = sqlite_url(&folder.path().join("store.db"));
         let store = Store::open(&url, StoreOptions::default()).await.unwrap();
         for (sql, step) in [
-            (WITH_RECORDS, "SEARCH q USING COVERING INDEX sqlite_autoindex_queue_1 ((tenant,flow)>(?,?))"),
+            (
+                WITH_RECORDS,
+                "SEARCH q USING COVERING INDEX sqlite_autoindex_queue_1 ((tenant,flow)>(?,?))",
+            ),
             (WITH_REPLAYS, "SCAN replays USING COVERING INDEX replays_at_work"),
-            (WITH_COMPARISONS, "SCAN reconciles USING COVERING INDEX reconciles_open"),
+            (
+                WITH_COMPARISONS,
+                "SCAN reconciles USING COVERING INDEX reconciles_open",
+            ),
         ] {
             let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
                 .fetch_all(store.reader())
@@ -73,7 +78,10 @@ mod tests {
                 .unwrap();
             let plan: Vec<_> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
             assert!(plan.iter().any(|found| found.starts_with(step)), "{plan:?}");
-            assert!(!plan.iter().any(|found| found.contains("TEMP B-TREE")), "{plan:?}");
+            assert!(
+                !plan.iter().any(|found| found.contains("TEMP B-TREE")),
+                "{plan:?}"
+            );
         }
         store.close().await;
     }

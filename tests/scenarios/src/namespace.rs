@@ -65,7 +65,9 @@ impl Namespace {
             ip(&format!("link set {inside} netns {name}"))?;
             ip(&format!("addr add 10.{network}.{number}.1/30 dev {outside}"))?;
             ip(&format!("link set {outside} up"))?;
-            ip(&format!("-n {name} addr add 10.{network}.{number}.2/30 dev {inside}"))?;
+            ip(&format!(
+                "-n {name} addr add 10.{network}.{number}.2/30 dev {inside}"
+            ))?;
             ip(&format!("-n {name} link set {inside} up"))?;
         }
         ip(&format!("-n {name} link set lo up"))?;

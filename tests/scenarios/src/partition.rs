@@ -249,10 +249,7 @@ impl Run {
         let job = Job::write(&folder.join("job"), artifacts, &announcement)?;
         let mut nodes = Vec::new();
         for number in 1..=2 {
-            let namespace = options
-                .namespaces
-                .then(|| Namespace::make(number))
-                .transpose()?;
+            let namespace = options.namespaces.then(|| Namespace::make(number)).transpose()?;
             let before = namespace
                 .as_ref()
                 .map_or(Ipv4Addr::LOCALHOST, Namespace::before_database);

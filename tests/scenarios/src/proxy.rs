@@ -135,10 +135,7 @@ impl Proxy {
 
     /// Ends the connections that there are.
     pub fn reset(&self) {
-        self.wire
-            .reset
-            .send_replace(CancellationToken::new())
-            .cancel();
+        self.wire.reset.send_replace(CancellationToken::new()).cancel();
     }
 
     /// How many commits were met.
@@ -240,7 +237,9 @@ impl Wire {
 
     /// Only the first commit is met, whoever else sees one at the same time.
     fn meets(&self) -> bool {
-        let first = self.cut.send_if_modified(|cut| cut.commit_arrives.take().is_some());
+        let first = self
+            .cut
+            .send_if_modified(|cut| cut.commit_arrives.take().is_some());
         if first {
             self.commits_met.fetch_add(1, Ordering::Relaxed);
         }

@@ -74,8 +74,6 @@ pub(super) async fn switch(
         .await
         .map_err(failed)?;
     let replay = show(service, name).await?;
-    service
-        .engine
-        .wake_flow(&service.tenant, &replay.selection.flow);
+    service.engine.wake_flow(&service.tenant, &replay.selection.flow);
     Ok(replay)
 }

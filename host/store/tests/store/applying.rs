@@ -7,7 +7,9 @@ use stecker_model::{
 };
 use stecker_store::{AuditEntry, NewRelease, StoreError, Told};
 
-use crate::world::{START, TTL, World, connection_spec, delivered, digest, flow_spec, name, record, scenarios};
+use crate::world::{
+    START, TTL, World, connection_spec, delivered, digest, flow_spec, name, record, scenarios,
+};
 
 scenarios!(
     a_change_counts_up_and_is_written_down,
@@ -222,11 +224,7 @@ async fn many_leases_are_taken_at_once_and_those_of_others_are_left_out(world: W
         .map(|n| (world.tenant.clone(), format!("flow/f{n}")))
         .collect();
     let acquire = async |owner: &str, now: i64| {
-        let leases = world
-            .store
-            .acquire_all(&units, owner, now, TTL)
-            .await
-            .unwrap();
+        let leases = world.store.acquire_all(&units, owner, now, TTL).await.unwrap();
         assert!(leases.iter().all(|lease| lease.owner == owner));
         leases
     };
@@ -238,7 +236,11 @@ async fn many_leases_are_taken_at_once_and_those_of_others_are_left_out(world: W
         .unwrap();
     let leases = acquire("node-1", START).await;
     assert_eq!(leases.len(), 599);
-    assert!(leases.iter().all(|lease| lease.epoch == 1 && lease.unit != taken.unit));
+    assert!(
+        leases
+            .iter()
+            .all(|lease| lease.epoch == 1 && lease.unit != taken.unit)
+    );
     assert_eq!(acquire("node-2", START + 1).await.len(), 1);
     // All of node-1's have run out.
     assert_eq!(acquire("node-3", START + TTL).await.len(), 599);
@@ -261,7 +263,11 @@ async fn what_waits_for_the_holders_of_flows_is_found(world: World) {
     assert_eq!(world.store.waiting_flows().await.unwrap(), deliver);
     let lease = world.take_over("node-1", START).await;
     world.deliver(&lease, 1, delivered()).await;
-    assert_eq!(world.store.waiting_flows().await.unwrap(), deliver, "one is left of two");
+    assert_eq!(
+        world.store.waiting_flows().await.unwrap(),
+        deliver,
+        "one is left of two"
+    );
     world.deliver(&lease, 2, delivered()).await;
     world
         .store

@@ -1,9 +1,9 @@
 //! A connector as an author would write it, for measuring what it costs to run one. Its API is `tests/benchmarks/src/bin/delivery/api.rs`.
 
+use serde_json::Value;
 use stecker_sdk::crypto::{self, Digest};
 use stecker_sdk::http::Response;
 use stecker_sdk::prelude::*;
-use serde_json::Value;
 
 /// The most that the API lists at once.
 const MOST: u32 = 250;
@@ -125,15 +125,15 @@ impl Destination for Benchmark {
                     .idempotency_key(&item.idempotency_key)
             })
             .collect();
-        let outcomes = stecker_sdk::http::send_many(requests)
-            .into_iter()
-            .map(|answer| match answer.and_then(Response::error_for_status) {
+        let outcomes = stecker_sdk::http::send_many(requests).into_iter().map(|answer| {
+            match answer.and_then(Response::error_for_status) {
                 Ok(response) => match response.json::<Booked>() {
                     Ok(booked) => Ok(Outcome::delivered(booked.id)),
                     Err(error) => Ok(Outcome::Unknown(error)),
                 },
                 Err(error) => Outcome::from_error(error),
-            });
+            }
+        });
         Outcome::settle(outcomes.collect())
     }
 }
@@ -144,10 +144,14 @@ impl Webhook for Benchmark {
             .header("x-signature")
             .and_then(|header| crypto::from_hex(header).ok())
         else {
-            return Ok(Received::refuse("the header X-Signature is missing or not hexadecimal"));
+            return Ok(Received::refuse(
+                "the header X-Signature is missing or not hexadecimal",
+            ));
         };
         if !crypto::hmac_verify("webhook", Digest::Sha256, &request.body, &tag)? {
-            return Ok(Received::refuse("the signature is not that of the configured secret"));
+            return Ok(Received::refuse(
+                "the signature is not that of the configured secret",
+            ));
         }
         let order: Order = match request.json() {
             Ok(order) => order,

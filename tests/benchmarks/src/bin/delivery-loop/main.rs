@@ -257,7 +257,11 @@ impl Ledger {
     async fn accept(&self, sales: &[(i64, Sale)], after: u64) -> Result<()> {
         let text = format!(
             "INSERT INTO ledger (seq, payload, state) VALUES {}",
-            rows(sales.len(), |n| format!("(${}, ${}, 'queued')", 2 * n + 1, 2 * n + 2))
+            rows(sales.len(), |n| format!(
+                "(${}, ${}, 'queued')",
+                2 * n + 1,
+                2 * n + 2
+            ))
         );
         let mut tx = self.pool.begin().await?;
         let mut insert = sqlx::query(AssertSqlSafe(text));

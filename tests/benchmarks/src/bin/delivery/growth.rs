@@ -164,10 +164,7 @@ async fn one(
     tokio::time::sleep(SETTLING).await;
 
     let idle = Instant::now();
-    let (cpu, transactions) = (
-        process::cpu_seconds(host.pid())?,
-        lab.transactions(place).await?,
-    );
+    let (cpu, transactions) = (process::cpu_seconds(host.pid())?, lab.transactions(place).await?);
     tokio::time::sleep(effort.idle).await;
     let seconds = idle.elapsed().as_secs_f64();
     let used = process::cpu_seconds(host.pid())? - cpu;
@@ -214,12 +211,7 @@ async fn wait_for_all(place: &Place, flows: usize, begun: Instant) -> Result<()>
 }
 
 /// Calls, and how long each took from when it was due until its order was booked.
-async fn work(
-    api: &Api,
-    urls: &[String],
-    first: u64,
-    period: Duration,
-) -> Result<(Percentiles, usize, u64)> {
+async fn work(api: &Api, urls: &[String], first: u64, period: Duration) -> Result<(Percentiles, usize, u64)> {
     let client = intake::client()?;
     let calls = calls::at_rate(&client, urls, first, PER_SECOND, period).await?;
     let last = Instant::now();

@@ -109,9 +109,9 @@ async fn main() -> Result<()> {
     )
     .await?;
     if lab.databases().count() < Database::ALL.len() {
-        report
-            .notes
-            .push("There is no Postgres here (the package `postgresql`), so nothing was measured on it.".to_owned());
+        report.notes.push(
+            "There is no Postgres here (the package `postgresql`), so nothing was measured on it.".to_owned(),
+        );
     }
     let wanted = |what: &str| cli.only.as_deref().is_none_or(|only| only == what);
     let mut peers = Vec::new();
@@ -152,12 +152,7 @@ async fn main() -> Result<()> {
 }
 
 /// Throughput; the names of the peers that took part.
-async fn moved(
-    cli: &Cli,
-    lab: &Lab,
-    report: &mut Report,
-    progress: &dyn Fn(&str),
-) -> Result<Vec<String>> {
+async fn moved(cli: &Cli, lab: &Lab, report: &mut Report, progress: &dyn Fn(&str)) -> Result<Vec<String>> {
     let orders = if cli.quick { cli.orders / 20 } else { cli.orders };
     let rounds = usize::from(if cli.quick { 1 } else { cli.rounds });
     let mut contestants: Vec<Contestant> = Vec::new();

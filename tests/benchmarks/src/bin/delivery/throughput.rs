@@ -157,12 +157,7 @@ async fn is_settled(host: &Host, orders: u64) -> Result<bool> {
         .any(|flow| flow.counts.get(&RecordState::Delivered) == Some(&orders)))
 }
 
-async fn by_hand_run(
-    lab: &Lab,
-    program: &PathBuf,
-    database: Option<Database>,
-    orders: u64,
-) -> Result<Run> {
+async fn by_hand_run(lab: &Lab, program: &PathBuf, database: Option<Database>, orders: u64) -> Result<Run> {
     let api = Api::start(orders).await?;
     let mut command = Command::new(program);
     command.args(["deliver", "--api", api.url()]);
