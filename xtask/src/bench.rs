@@ -8,7 +8,7 @@ use stecker_build::GuestToolchain;
 
 use crate::{
     cargo::{cargo, program, run, run_aloud, say},
-    root, target,
+    plugins, root, target,
 };
 
 /// Measure what decisions rest on
@@ -16,7 +16,9 @@ use crate::{
 #[command(
     after_help = "Examples:\n  cargo xtask bench encoding                              all cases, as a Markdown table\n  \
                         cargo xtask bench encoding --json -- --records 1000     what is behind `--` goes to the measurement\n  \
-                        cargo xtask bench sandbox --quick                       a minute or two instead of five (after the builds)"
+                        cargo xtask bench sandbox --quick                       a minute or two instead of five (after the builds)\n  \
+                        cargo xtask bench delivery --json                       some 20 minutes (after the builds)\n  \
+                        cargo xtask bench delivery -- --only growth --tenants 10,1000"
 )]
 pub(crate) struct Bench {
     /// The question
@@ -30,6 +32,8 @@ enum Question {
     Encoding(Measurement),
     /// What the sandbox costs: calls, instances, requests, loading and memory, beside wasmtime alone, native code and Extism
     Sandbox(Sandbox),
+    /// Orders a second and what they take, webhooks, and many tenants: beside a loop written by hand and tools of Python
+    Delivery(Delivery),
 }
 
 #[derive(Args)]
@@ -62,11 +66,29 @@ struct Sandbox {
     options: Vec<String>,
 }
 
+/// Host and measurement are built optimised; tools of Python are installed below the target folder.
+#[derive(Args)]
+struct Delivery {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// A twentieth of everything: figures to look at, not to keep
+    #[arg(long)]
+    quick: bool,
+    /// Orders of each contestant, over all rounds
+    #[arg(long)]
+    orders: Option<u64>,
+    /// Options of the measurement itself; `-- --help` lists them
+    #[arg(last = true)]
+    options: Vec<String>,
+}
+
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.question {
             Question::Encoding(measurement) => measurement.run("record-encoding"),
             Question::Sandbox(sandbox) => sandbox.run(),
+            Question::Delivery(delivery) => delivery.run(),
         }
     }
 }
@@ -110,6 +132,41 @@ impl Sandbox {
             command.arg("--extism").arg(extism);
         }
         say("building and measuring");
+        run_aloud(command.args(&self.options))
+    }
+}
+
+impl Delivery {
+    fn run(&self) -> Result<()> {
+        say("building the plugins");
+        let plugins = plugins::build_into_target(&["jq"])?;
+        say(
+            "building the host and the measurement, optimised (the first time this takes a quarter of an hour)",
+        );
+        // The whole workspace, because a part of it would be another set of features, and so another engine to compile.
+        run(cargo(&root()).args(["build", "--quiet", "--release", "--workspace", "--bins"]))?;
+        let built = |name: &str| target().join("release").join(name);
+        let mut command = Command::new(built("delivery"));
+        command
+            .current_dir(root())
+            .arg("--stecker")
+            .arg(built("stecker"))
+            .arg("--by-hand")
+            .arg(built("delivery-loop"))
+            .arg("--plugins")
+            .arg(plugins)
+            .arg("--peers")
+            .arg(target().join("peers/python"));
+        if self.json {
+            command.arg("--json");
+        }
+        if self.quick {
+            command.arg("--quick");
+        }
+        if let Some(orders) = self.orders {
+            command.args(["--orders", &orders.to_string()]);
+        }
+        say("measuring");
         run_aloud(command.args(&self.options))
     }
 }

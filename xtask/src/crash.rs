@@ -100,7 +100,7 @@ impl Crash {
     }
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one("seed") % 1_000_000
 }

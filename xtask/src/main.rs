@@ -8,6 +8,7 @@ mod denials;
 mod leak;
 mod lint;
 mod neighbour;
+mod partition;
 mod plugins;
 mod test;
 
@@ -40,6 +41,7 @@ enum Task {
     Plugins(plugins::Plugins),
     Neighbour(neighbour::Neighbour),
     Crash(crash::Crash),
+    Partition(partition::Partition),
     Leak(leak::Leak),
 }
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Task::Plugins(task) => task.run(),
         Task::Neighbour(task) => task.run(),
         Task::Crash(task) => task.run(),
+        Task::Partition(task) => task.run(),
         Task::Leak(task) => task.run(),
     };
     match result {

@@ -59,6 +59,14 @@ impl FlowContext {
         self.read_over.load(Ordering::Acquire) && self.replay_over.load(Ordering::Acquire)
     }
 
+    /// Anything may have changed.
+    pub(crate) fn wake(&self) {
+        self.read_now.notify_one();
+        self.deliver_now.notify_one();
+        self.compare_now.notify_one();
+        self.replay_now.notify_one();
+    }
+
     pub(crate) fn reading_is_over(&self) -> bool {
         self.read_over.load(Ordering::Acquire)
     }

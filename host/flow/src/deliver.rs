@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::{
     batch::{Shared, deliver_batch, locked},
     context::FlowContext,
-    reader::{IDLE_LOOK, millis},
+    reader::until,
 };
 
 /// How long a deliverer that is busy waits at most before it looks whether more is due.
@@ -159,21 +159,21 @@ async fn nothing_will_come(ctx: &FlowContext, shared: &Mutex<Shared>) -> Result<
     Ok(!held && ctx.store.next_due_at(&ctx.tenant, ctx.flow()).await?.is_none())
 }
 
-/// Sleeps until something may be due.
+/// Sleeps until something may be due. Without anything that waits for its time, that is when somebody says so.
 async fn wait_for_work(ctx: &FlowContext, shared: &Mutex<Shared>) -> Result<(), StoreError> {
     let now = ctx.now();
     let hold = locked(shared).hold_until;
     let next = ctx.store.next_due_at(&ctx.tenant, ctx.flow()).await?;
-    let mut wait = next.map_or(IDLE_LOOK, |at| millis(at.max(hold) - now));
-    if hold > now {
-        // What was never tried is due at any time, and waits for this alone.
-        wait = wait.min(millis(hold - now));
-    }
-    let wait = wait.clamp(Duration::from_millis(1), IDLE_LOOK);
+    let next = next.map(|at| at.max(hold));
+    // What was never tried is due at any time, and waits for this alone.
+    let held = (hold > now).then_some(hold);
+    let due = next.into_iter().chain(held).min();
+    // What could be done already and was not will not be done by looking again at once.
+    let due = due.map(|due| due.max(now.saturating_add(1)));
     tokio::select! {
         () = ctx.stop.cancelled() => {}
         () = ctx.deliver_now.notified() => {}
-        () = tokio::time::sleep(wait) => {}
+        () = until(ctx, || due) => {}
     }
     Ok(())
 }

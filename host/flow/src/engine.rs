@@ -4,16 +4,16 @@ mod records;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use stecker_model::{
-    Authorization, Name, RawRequest, Reply, Setup, StreamInfo,
+    Authorization, FlowSpec, Name, RawRequest, Reply, Setup, StreamInfo,
     api::{CheckReport, Circuit, Fault, FlowStatus, ReconcileRun, ReleaseInfo},
 };
 use stecker_sandbox::Sandbox;
-use stecker_store::{FlowRow, Store, StoreError};
+use stecker_store::{FlowRow, Lease, Store, StoreError};
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinHandle,
@@ -79,6 +79,8 @@ pub(crate) struct Inner {
     pub(crate) options: EngineOptions,
     pub(crate) stop: CancellationToken,
     pub(crate) changed: Notify,
+    /// Words may have been lost.
+    pub(crate) look_now: Notify,
     supervisor: Mutex<Option<JoinHandle<()>>>,
     /// The flows that run here, so that webhooks and run requests reach them at once.
     pub(crate) running: Mutex<HashMap<FlowKey, Arc<FlowContext>>>,
@@ -127,6 +129,7 @@ impl Engine {
                 options,
                 stop: CancellationToken::new(),
                 changed: Notify::new(),
+                look_now: Notify::new(),
                 supervisor: Mutex::default(),
                 running: Mutex::default(),
                 keeper,
@@ -151,6 +154,7 @@ impl Engine {
                 tokio::join!(
                     supervisor::supervise(Arc::clone(&inner)),
                     supervisor::hear(Arc::clone(&inner)),
+                    supervisor::look_for_work(Arc::clone(&inner)),
                     settle_stored_webhooks(Arc::clone(&inner)),
                     inner.supplies.books.keep(&inner.store, &inner.stop),
                     inner.outgoing.clone().run(inner.options.poll, &inner.stop),
@@ -203,20 +207,20 @@ impl Engine {
         Ok(self.inner.supplies.books.write(&self.inner.store).await?)
     }
 
-    /// Something changed: specifications, pauses, run requests, records sent back. Looks now rather than at the next poll.
-    pub fn wake(&self) {
+    /// Something of a tenant changed: specifications, limits, secrets, records sent back. Its flows look now rather than some time.
+    pub fn wake_tenant(&self, tenant: &Name) {
         self.inner.changed.notify_one();
-        for ctx in self
-            .inner
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-        {
-            ctx.read_now.notify_one();
-            ctx.deliver_now.notify_one();
-            ctx.compare_now.notify_one();
-            ctx.replay_now.notify_one();
+        let running = self.inner.running();
+        for (_, ctx) in running.iter().filter(|(key, _)| key.0 == *tenant) {
+            ctx.wake();
+        }
+    }
+
+    /// Something of a flow changed: a pause, a run, a comparison or a replay that is asked for.
+    pub fn wake_flow(&self, tenant: &Name, flow: &Name) {
+        self.inner.changed.notify_one();
+        if let Some(ctx) = self.inner.running().get(&(tenant.clone(), flow.clone())) {
+            ctx.wake();
         }
     }
 
@@ -272,7 +276,7 @@ impl Engine {
     ) -> Result<Circuit, FlowError> {
         let at = (tenant, connection);
         let circuit = guard::by_hand(&self.inner.store, at, open, actor, reason, self.now()).await?;
-        self.wake();
+        self.wake_tenant(tenant);
         Ok(circuit)
     }
 
@@ -545,32 +549,45 @@ impl Inner {
         if lease.is_some() {
             fail_point::pass("lease-taken");
         }
-        Ok(lease.map(|lease| {
-            Arc::new(FlowContext {
-                tenant: tenant.clone(),
-                spec: row.spec,
-                lease,
-                keeper: Arc::clone(&self.keeper),
-                store: self.store.clone(),
-                sessions: Arc::clone(&self.sessions),
-                clock: Arc::clone(&self.options.clock),
-                depths: Arc::clone(&self.depths),
-                stop,
-                read_now: Notify::new(),
-                deliver_now: Notify::new(),
-                replay_now: Notify::new(),
-                room: Notify::new(),
-                compare_now: Notify::new(),
-                comparing: Arc::clone(&self.comparing),
-                once,
-                read_over: AtomicBool::new(false),
-                replay_over: AtomicBool::new(false),
-            })
-        }))
+        Ok(lease.map(|lease| self.context(row.spec, lease, stop, once)))
+    }
+
+    /// What the parts of a flow share that is held under this lease.
+    pub(crate) fn context(
+        &self,
+        spec: FlowSpec,
+        lease: Lease,
+        stop: CancellationToken,
+        once: bool,
+    ) -> Arc<FlowContext> {
+        Arc::new(FlowContext {
+            tenant: lease.tenant.clone(),
+            spec,
+            lease,
+            keeper: Arc::clone(&self.keeper),
+            store: self.store.clone(),
+            sessions: Arc::clone(&self.sessions),
+            clock: Arc::clone(&self.options.clock),
+            depths: Arc::clone(&self.depths),
+            stop,
+            read_now: Notify::new(),
+            deliver_now: Notify::new(),
+            replay_now: Notify::new(),
+            room: Notify::new(),
+            compare_now: Notify::new(),
+            comparing: Arc::clone(&self.comparing),
+            once,
+            read_over: AtomicBool::new(false),
+            replay_over: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<FlowKey, Arc<FlowContext>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn deliver_now(&self, tenant: &Name, flows: &[Name]) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running();
         for flow in flows {
             if let Some(ctx) = running.get(&(tenant.clone(), flow.clone())) {
                 ctx.deliver_now.notify_one();

@@ -11,7 +11,8 @@ use crate::context::FlowContext;
 
 /// How often the flow is looked through.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// The first time, some time after the start: what a restart is for comes first.
+/// The first time, at least so long after the start: what a restart is for comes first. At most an interval later, so that the flows of a host
+/// that starts do not all look at once.
 const FIRST: Duration = Duration::from_secs(30);
 /// Between two transactions of one pass.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,7 +36,7 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<(), StoreError> {
     if ctx.once {
         return pass(BY_HAND, Duration::ZERO).run().await;
     }
-    let mut wait = FIRST;
+    let mut wait = FIRST + INTERVAL.mul_f64(rand::random());
     loop {
         tokio::select! {
             () = ctx.stop.cancelled() => return Ok(()),

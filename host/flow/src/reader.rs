@@ -16,8 +16,8 @@ const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How often a flow looks whether its circuit or its queue has changed, where that may happen without a word.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often a flow that waits for a trigger looks by itself: whoever asks for a run says so (on another node, through the database), and a
-/// clock that was set may have made the next one due.
+/// How long anything that waits for a moment sleeps at most: a clock that was set may have made it come sooner. Also how often a host looks
+/// what waits for its flows, should a word have been lost.
 pub(crate) const IDLE_LOOK: Duration = Duration::from_secs(15);
 
 /// Failures in a row after which a run by hand gives up, so that whoever waits for it hears of it. (A flow that runs by itself goes
@@ -74,6 +74,10 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
                     ctx.deliver_now.notify_one();
                     if matches!(step, Step::CaughtUp) {
                         circles = 0;
+                        if state.reads_completed == 1 {
+                            // From now on there is something to compare.
+                            ctx.compare_now.notify_one();
+                        }
                         break;
                     }
                 }
@@ -318,17 +322,29 @@ async fn wait_for_trigger(
 ) -> Result<Option<i64>, StoreError> {
     loop {
         let requested = ctx.store.runs_requested(&ctx.tenant, ctx.flow()).await?;
-        let now = ctx.now();
-        let due = schedule.next(last_read_at, started, now);
-        if ctx.once || requested > served || due.is_some_and(|due| due <= now) {
+        let next = || schedule.next(last_read_at, started, ctx.now());
+        if ctx.once || requested > served || next().is_some_and(|due| due <= ctx.now()) {
             return Ok(Some(requested));
         }
-        let wait = due.map_or(IDLE_LOOK, |due| millis(due - now)).min(IDLE_LOOK);
         tokio::select! {
             () = ctx.stop.cancelled() => return Ok(None),
             () = ctx.read_now.notified() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = until(ctx, next) => {}
         }
+    }
+}
+
+/// Waits until a moment has come, which may change with the clock; for ever if there is none.
+pub(crate) async fn until(ctx: &FlowContext, next: impl Fn() -> Option<i64>) {
+    loop {
+        let Some(due) = next() else {
+            return std::future::pending().await;
+        };
+        let now = ctx.now();
+        if due <= now {
+            return;
+        }
+        tokio::time::sleep(millis(due - now).min(IDLE_LOOK)).await;
     }
 }
 

@@ -10,8 +10,6 @@ use stecker_store::StoreError;
 
 use crate::{context::FlowContext, pace::Pace, reader};
 
-/// How often a flow without a replay looks for one by itself, should a wake-up have been lost (another node started it).
-const LOOK: Duration = Duration::from_secs(1);
 /// How long a replay that has to wait for deliveries waits before it looks again.
 const ROOM: Duration = Duration::from_millis(50);
 /// Records of one transaction at most.
@@ -35,7 +33,11 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReplayEnd, StoreError> {
             if ctx.once && ctx.reading_is_over() {
                 return Ok(ReplayEnd::Stopped);
             }
-            wait(ctx, LOOK).await;
+            // Whoever starts one says so.
+            tokio::select! {
+                () = ctx.stop.cancelled() => {}
+                () = ctx.replay_now.notified() => {}
+            }
             continue;
         };
         if replay.collecting {

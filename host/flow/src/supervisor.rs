@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,13 +13,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{FlowKey, Inner, lease_unit},
-    placement, runner,
+    fail_point, placement,
+    reader::IDLE_LOOK,
+    runner,
 };
 
 /// The longest that a flow rests after the store failed it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// For how long the same hosts have to be alive before flows go home: a restart should not move everything twice.
 const SETTLED: Duration = Duration::from_secs(5);
+/// Flows whose leases are taken by one statement.
+const TAKEN_UP: usize = 256;
 /// Flows that go home at once.
 const HANDED_OVER: usize = 20;
 /// After the connection for hearing failed.
@@ -171,7 +175,7 @@ pub(crate) async fn supervise(inner: Arc<Inner>) {
         tokio::select! {
             () = inner.stop.cancelled(), if !stopping => {}
             ended = tasks.next_ended(), if !tasks.set.is_empty() => if let Some((key, ended)) = ended {
-                inner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                inner.running().remove(&key);
                 if let Some(runner::Ended::Store(error)) = &ended {
                     inner.note_room(Some(error));
                 }
@@ -228,25 +232,46 @@ async fn adjust(inner: &Arc<Inner>, known: &mut Known, tasks: &mut Tasks) -> Res
             inner.store.held_by_others(node, now).await?.into_iter().collect();
         missing.retain(|(tenant, flow)| !held.contains(&(tenant.clone(), lease_unit(flow))));
     }
-    for key in missing {
-        let Some(row) = known.active.get(key) else {
-            continue;
-        };
-        let generation = row.generation;
-        let stop = inner.stop.child_token();
-        let Some(ctx) = inner.lease(&key.0, row.clone(), stop.clone(), false).await? else {
-            continue;
-        };
-        inner
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone(), Arc::clone(&ctx));
-        tasks.running.insert(key.clone(), Running { generation, stop });
-        let task = tasks.set.spawn(runner::run(ctx));
-        tasks.keys.insert(task.id(), key.clone());
+    for piece in missing.chunks(TAKEN_UP) {
+        let units: HashMap<(Name, String), &FlowKey> = piece
+            .iter()
+            .map(|key| ((key.0.clone(), lease_unit(&key.1)), *key))
+            .collect();
+        let wanted: Vec<(Name, String)> = units.keys().cloned().collect();
+        let (now, ttl) = (inner.store.time_ms().await?, inner.keeper.ttl_ms());
+        let leases = inner.store.acquire_all(&wanted, node, now, ttl).await?;
+        for lease in leases {
+            fail_point::pass("lease-taken");
+            let key = units.get(&(lease.tenant.clone(), lease.unit.clone()));
+            let Some((key, row)) = key.and_then(|key| Some((*key, known.active.get(*key)?))) else {
+                continue;
+            };
+            let stop = inner.stop.child_token();
+            let ctx = inner.context(row.spec.clone(), lease, stop.clone(), false);
+            inner.running().insert(key.clone(), Arc::clone(&ctx));
+            let generation = row.generation;
+            tasks.running.insert(key.clone(), Running { generation, stop });
+            let task = tasks.set.spawn(runner::run(ctx));
+            tasks.keys.insert(task.id(), key.clone());
+        }
     }
     Ok(())
+}
+
+/// Asks now and then what waits for any flow, and tells those that run here, until the engine stops: words get lost, and flows that have
+/// nothing to do do not ask by themselves.
+pub(crate) async fn look_for_work(inner: Arc<Inner>) {
+    loop {
+        tokio::select! {
+            () = inner.stop.cancelled() => return,
+            () = inner.look_now.notified() => {}
+            () = tokio::time::sleep(IDLE_LOOK) => {}
+        }
+        match inner.store.waiting_flows().await {
+            Ok(waiting) => waiting.iter().for_each(|told| inner.heard(told)),
+            Err(error) => tracing::warn!(%error, "what waits for flows could not be looked at; tried again"),
+        }
+    }
 }
 
 /// Hears what other hosts on the database tell, until the engine stops. On SQLite there are none.
@@ -294,7 +319,8 @@ impl Inner {
     }
 
     fn heard(&self, told: &Told) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running =
+            |tenant: &Name, flow: &Name| self.running().get(&(tenant.clone(), flow.clone())).cloned();
         match told {
             Told::Flows => self.changed.notify_one(),
             Told::Nodes => {
@@ -302,24 +328,29 @@ impl Inner {
                 self.changed.notify_one();
             }
             Told::Read(tenant, flow) => {
-                if let Some(ctx) = running.get(&(tenant.clone(), flow.clone())) {
+                if let Some(ctx) = running(tenant, flow) {
                     ctx.read_now.notify_one();
                 }
             }
             Told::Deliver(tenant, flow) => {
-                if let Some(ctx) = running.get(&(tenant.clone(), flow.clone())) {
+                if let Some(ctx) = running(tenant, flow) {
                     ctx.deliver_now.notify_one();
+                }
+            }
+            Told::Replay(tenant, flow) => {
+                if let Some(ctx) = running(tenant, flow) {
+                    ctx.replay_now.notify_one();
+                }
+            }
+            Told::Compare(tenant, flow) => {
+                if let Some(ctx) = running(tenant, flow) {
+                    ctx.compare_now.notify_one();
                 }
             }
             Told::Anything => {
                 self.nodes_changed.store(true, Ordering::Relaxed);
                 self.changed.notify_one();
-                for ctx in running.values() {
-                    ctx.read_now.notify_one();
-                    ctx.compare_now.notify_one();
-                    ctx.replay_now.notify_one();
-                    ctx.deliver_now.notify_one();
-                }
+                self.look_now.notify_one();
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     Store, StoreError,
     ahead::beyond,
     nodes::{self, Told},
-    sql::{Columns, Sql, Tx, storable},
+    sql::{Columns, Sql, Tx, pieces, storable},
 };
 
 /// The right to work on a unit, for as long as its epoch is the current one.
@@ -27,7 +27,7 @@ impl Store {
     /// some days is one of a clock that ran ahead, and worth nothing.
     ///
     /// Every success is a new epoch, and leases of earlier ones are worth nothing from then on, the owner's own included: a
-    /// process that starts again under its old name must not be mistaken for its former self. To keep a lease, renew it.
+    /// process that starts again under its old name must not be mistaken for its former self. To keep leases: [`Store::renew_all`].
     ///
     /// # Errors
     /// The database fails.
@@ -39,40 +39,61 @@ impl Store {
         now: i64,
         ttl_ms: i64,
     ) -> Result<Option<Lease>, StoreError> {
-        let mut tx = self.begin_tx().await?;
-        let row = sqlx::query(
-            "INSERT INTO leases (tenant, unit, owner, epoch, expires_at) VALUES ($1, $2, $3, 1, $4) \
-             ON CONFLICT (tenant, unit) DO UPDATE \
-             SET owner = excluded.owner, epoch = leases.epoch + 1, expires_at = excluded.expires_at \
-             WHERE leases.owner = '' OR leases.owner = excluded.owner OR leases.expires_at <= $5 OR leases.expires_at > $6 \
-             RETURNING epoch",
-        )
-        .bind(tenant.as_str())
-        .bind(storable("the unit of a lease", unit)?)
-        .bind(storable("the owner of a lease", owner)?)
-        .bind(now.saturating_add(ttl_ms))
-        .bind(now)
-        .bind(beyond(now))
-        .fetch_optional(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        row.map(|row| {
-            Ok(Lease {
-                tenant: tenant.clone(),
-                unit: unit.to_owned(),
-                owner: owner.to_owned(),
-                epoch: row.int("epoch")?,
-            })
-        })
-        .transpose()
+        let wanted = [(tenant.clone(), unit.to_owned())];
+        Ok(self.acquire_all(&wanted, owner, now, ttl_ms).await?.pop())
     }
 
-    /// Keeps a lease until `now + ttl_ms`; `false` if somebody took the unit over.
+    /// As [`Store::acquire`], for many units, given as tenant and unit, in few statements. Those that somebody else has are left out; the order is any.
     ///
     /// # Errors
-    /// The database fails.
-    pub async fn renew(&self, lease: &Lease, now: i64, ttl_ms: i64) -> Result<bool, StoreError> {
-        self.touch(lease, &lease.owner, now.saturating_add(ttl_ms)).await
+    /// The database fails; some may have been taken then, which their owner can take again.
+    pub async fn acquire_all(
+        &self,
+        wanted: &[(Name, String)],
+        owner: &str,
+        now: i64,
+        ttl_ms: i64,
+    ) -> Result<Vec<Lease>, StoreError> {
+        storable("the owner of a lease", owner)?;
+        let mut wanted: Vec<&(Name, String)> = wanted.iter().collect();
+        // In the same order everywhere, so that two hosts that want the same do not wait for each other in a circle; and each once.
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut leases = Vec::with_capacity(wanted.len());
+        for piece in pieces(&wanted) {
+            let mut sql = Sql::new("INSERT INTO leases (tenant, unit, owner, epoch, expires_at) VALUES ");
+            for (_, unit) in piece {
+                storable("the unit of a lease", unit)?;
+            }
+            sql.rows(piece, |row, (tenant, unit)| {
+                row.value(tenant.as_str())
+                    .value(unit.as_str())
+                    .value(owner)
+                    .value(1_i64)
+                    .value(now.saturating_add(ttl_ms));
+            });
+            sql.push(
+                " ON CONFLICT (tenant, unit) DO UPDATE \
+                 SET owner = excluded.owner, epoch = leases.epoch + 1, expires_at = excluded.expires_at \
+                 WHERE leases.owner = '' OR leases.owner = excluded.owner OR leases.expires_at <= ",
+            )
+            .bind(now)
+            .push(" OR leases.expires_at > ")
+            .bind(beyond(now))
+            .push(" RETURNING tenant, unit, epoch");
+            let mut tx = self.begin_tx().await?;
+            let rows = sql.query()?.fetch_all(&mut *tx).await?;
+            tx.commit().await?;
+            for row in rows {
+                leases.push(Lease {
+                    tenant: row.parsed("tenant")?,
+                    unit: row.text("unit")?,
+                    owner: owner.to_owned(),
+                    epoch: row.int("epoch")?,
+                });
+            }
+        }
+        Ok(leases)
     }
 
     /// Gives a lease back, so that others need not wait for it to run out; `false` if somebody took the unit over before.
@@ -80,26 +101,17 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn release_lease(&self, lease: &Lease) -> Result<bool, StoreError> {
-        self.touch(lease, "", 0).await
-    }
-
-    async fn touch(&self, lease: &Lease, owner: &str, expires_at: i64) -> Result<bool, StoreError> {
         let mut tx = self.begin_tx().await?;
         let done = sqlx::query(
-            "UPDATE leases SET owner = $1, expires_at = $2 \
-             WHERE tenant = $3 AND unit = $4 AND owner = $5 AND epoch = $6",
+            "UPDATE leases SET owner = '', expires_at = 0 WHERE tenant = $1 AND unit = $2 AND owner = $3 AND epoch = $4",
         )
-        .bind(owner)
-        .bind(expires_at)
         .bind(lease.tenant.as_str())
         .bind(&*lease.unit)
         .bind(&*lease.owner)
         .bind(lease.epoch)
         .execute(&mut *tx)
         .await?;
-        if owner.is_empty() {
-            nodes::tell(self, &mut tx, &Told::Flows).await?;
-        }
+        nodes::tell(self, &mut tx, &Told::Flows).await?;
         tx.commit().await?;
         Ok(done.rows_affected() == 1)
     }

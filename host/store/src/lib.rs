@@ -30,6 +30,7 @@ mod lists;
 mod nodes;
 mod open;
 mod outgoing;
+mod patience;
 mod quarantine;
 mod reading;
 mod reconcile;
@@ -47,11 +48,15 @@ mod tenants;
 mod turns;
 mod usage;
 mod vault;
+mod waiting;
 mod webhooks;
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use sqlx::AnyPool;
@@ -89,6 +94,7 @@ pub use vault::{
 };
 pub use webhooks::{Fanout, SettleWebhook, SettledWebhook, StoredWebhook, WebhookVerdict};
 
+use patience::{Guarded, Patient};
 use sql::Tx;
 use turns::{Turn, Turns};
 
@@ -125,6 +131,14 @@ impl Backend {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// How long an answer may take, where it can fail to come.
+    const fn patience(self) -> Option<Duration> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(patience::ANSWER),
         }
     }
 }
@@ -173,13 +187,14 @@ impl Store {
     /// The database does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
         for pool in [&self.inner.writer, &self.inner.reader] {
-            sqlx::query("SELECT 1").execute(pool).await?;
+            let patient = Patient::new(pool, self.inner.backend.patience());
+            sqlx::query("SELECT 1").execute(patient).await?;
         }
         Ok(())
     }
 
-    fn reader(&self) -> &AnyPool {
-        &self.inner.reader
+    fn reader(&self) -> Patient<&AnyPool> {
+        Patient::new(&self.inner.reader, self.inner.backend.patience())
     }
 
     async fn begin_tx(&self) -> Result<Tx, StoreError> {
@@ -193,8 +208,10 @@ impl Store {
     }
 
     async fn begin_in_turn(&self, turn: Option<Turn>) -> Result<Tx, StoreError> {
-        let pool = &self.inner.writer;
-        Ok(Tx::new(pool.begin_with(self.inner.backend.begin()).await?, turn))
+        let (pool, backend) = (&self.inner.writer, self.inner.backend);
+        let patience = backend.patience();
+        let tx = patience::within(patience, pool.begin_with(backend.begin())).await?;
+        Ok(Tx::new(Guarded { tx, patience }, turn))
     }
 
     /// What makes a `SELECT` of a transaction keep others away from its rows. SQLite has one writer anyway.

@@ -3,17 +3,19 @@
 //! Clocks of machines differ, so leases and signs of life are counted by the database's clock. Everything here is an aid: a host that hears
 //! nothing looks by itself sooner or later, and the epochs of leases keep everybody else's results out.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::postgres::PgListener;
 use stecker_model::Name;
 
 use crate::{
-    Backend, Store, StoreError,
+    Backend, Store, StoreError, patience,
     sql::{Columns, Sql, Tx, pieces, storable},
 };
 
 const CHANNEL: &str = "stecker";
+/// After that long without a word, whoever listens asks whether the server is still there.
+const QUIET: Duration = Duration::from_secs(15);
 /// Leases renewed by one statement.
 const RENEWED: &str = "UPDATE leases SET expires_at = ";
 
@@ -28,6 +30,10 @@ pub enum Told {
     Read(Name, Name),
     /// A flow has something to deliver.
     Deliver(Name, Name),
+    /// A flow has a replay to work on.
+    Replay(Name, Name),
+    /// A flow's two ends are to be compared.
+    Compare(Name, Name),
     /// The connection was lost for a while, or somebody said something that this version does not know: anything may have happened.
     Anything,
 }
@@ -47,6 +53,8 @@ impl Told {
             Some("nodes") => Self::Nodes,
             Some("read") => of(Self::Read),
             Some("deliver") => of(Self::Deliver),
+            Some("replay") => of(Self::Replay),
+            Some("compare") => of(Self::Compare),
             _ => Self::Anything,
         }
     }
@@ -57,6 +65,8 @@ impl Told {
             Self::Nodes => "nodes".to_owned(),
             Self::Read(tenant, flow) => format!("read {tenant} {flow}"),
             Self::Deliver(tenant, flow) => format!("deliver {tenant} {flow}"),
+            Self::Replay(tenant, flow) => format!("replay {tenant} {flow}"),
+            Self::Compare(tenant, flow) => format!("compare {tenant} {flow}"),
             Self::Anything => "anything".to_owned(),
         }
     }
@@ -70,12 +80,22 @@ impl Listener {
     /// The next thing. Connects again by itself.
     ///
     /// # Errors
-    /// The server cannot be reached.
+    /// The server cannot be reached, or does not answer any more: a connection that brings nothing is asked now and then whether it is there.
     pub async fn next(&mut self) -> Result<Told, StoreError> {
-        Ok(match self.0.try_recv().await? {
-            Some(notification) => Told::parse(notification.payload()),
-            None => Told::Anything,
-        })
+        loop {
+            match tokio::time::timeout(QUIET, self.0.try_recv()).await {
+                Ok(heard) => {
+                    return Ok(match heard? {
+                        Some(notification) => Told::parse(notification.payload()),
+                        None => Told::Anything,
+                    });
+                }
+                Err(_) => {
+                    let alive = sqlx::query("SELECT 1").execute(&mut self.0);
+                    patience::within(Some(patience::PING), alive).await?;
+                }
+            }
+        }
     }
 }
 
@@ -138,8 +158,12 @@ impl Store {
         let Some(url) = &self.inner.server else {
             return Ok(None);
         };
-        let mut listener = PgListener::connect(url).await?;
-        listener.listen(CHANNEL).await?;
+        let listening = async {
+            let mut listener = PgListener::connect(url).await?;
+            listener.listen(CHANNEL).await?;
+            Ok(listener)
+        };
+        let listener = patience::within(Some(patience::ANSWER), listening).await?;
         Ok(Some(Listener(listener)))
     }
 
@@ -245,6 +269,8 @@ mod tests {
             Told::Nodes,
             Told::Read(name("acme"), name("orders")),
             Told::Deliver(name("acme"), name("orders")),
+            Told::Replay(name("acme"), name("orders")),
+            Told::Compare(name("acme"), name("orders")),
             Told::Anything,
         ] {
             assert_eq!(Told::parse(&told.text()), told);

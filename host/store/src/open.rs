@@ -13,7 +13,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
 };
 
-use crate::{Backend, Inner, Store, StoreError, StoreOptions, sql::Columns};
+use crate::{Backend, Inner, Store, StoreError, StoreOptions, patience, sql::Columns};
 
 const MIGRATIONS_TABLE: &str = "stecker_migrations";
 /// Any number that no other program uses for its advisory locks in the same database: "stecker" in ASCII.
@@ -53,7 +53,9 @@ impl Store {
         let (writer, reader) = match backend {
             Backend::Sqlite => sqlite_pools(&connect, options).await?,
             Backend::Postgres => {
-                let pool = pool(options.max_connections).connect_with(connect).await?;
+                let pool = patience::postgres_pool(options.max_connections)
+                    .connect_with(connect)
+                    .await?;
                 (pool.clone(), pool)
             }
         };

@@ -10,8 +10,9 @@ use stecker_model::{
 };
 
 use crate::{
-    AuditEntry, Store, StoreError, audit,
+    AuditEntry, Store, StoreError, Told, audit,
     due::parse_state,
+    nodes,
     replay_set::NOT_BEGUN,
     sql::{Columns, Sql, Tx, readable, storable, to_json},
 };
@@ -130,6 +131,8 @@ impl Store {
         };
         audit::write(&mut tx, tenant, &entry).await?;
         let held = self.hold_replay(&mut tx, tenant, new.name).await?;
+        let told = Told::Replay(tenant.clone(), selection.flow.clone());
+        nodes::tell(self, &mut tx, &told).await?;
         tx.commit().await?;
         Ok(held.info)
     }
@@ -223,6 +226,8 @@ impl Store {
             }),
         };
         audit::write(&mut tx, tenant, &entry).await?;
+        let told = Told::Replay(tenant.clone(), held.info.selection.flow);
+        nodes::tell(self, &mut tx, &told).await?;
         Ok(tx.commit().await?)
     }
 

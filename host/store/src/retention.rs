@@ -78,6 +78,9 @@ impl Store {
         now: i64,
     ) -> Result<Forgotten, StoreError> {
         let tenant = &lease.tenant;
+        if !self.has_any("payloads", tenant, flow, after).await? {
+            return Ok(Forgotten::default());
+        }
         let mut tx = self.begin_fenced(lease).await?;
         // By the primary key of payloads: what is a digest already costs nothing.
         let rows = sqlx::query(
@@ -122,6 +125,9 @@ impl Store {
         limit: u32,
     ) -> Result<Forgotten, StoreError> {
         let tenant = &lease.tenant;
+        if !self.has_any("records", tenant, flow, after).await? {
+            return Ok(Forgotten::default());
+        }
         let mut tx = self.begin_fenced(lease).await?;
         // By the primary key.
         let rows = sqlx::query(
@@ -162,6 +168,27 @@ impl Store {
             bytes: bytes.unsigned_abs(),
             next,
         })
+    }
+
+    /// Whether a flow has anything after a number in one of the ledger's tables, by its primary key. Most flows of many tenants have nothing, and
+    /// wait for nobody's turn to write to find that out.
+    async fn has_any(
+        &self,
+        table: &'static str,
+        tenant: &Name,
+        flow: &Name,
+        after: i64,
+    ) -> Result<bool, StoreError> {
+        let mut sql = Sql::new("SELECT seq FROM ");
+        sql.push(table)
+            .push(" WHERE tenant = ")
+            .bind(tenant.as_str())
+            .push(" AND flow = ")
+            .bind(flow.as_str())
+            .push(" AND seq > ")
+            .bind(after)
+            .push(" LIMIT 1");
+        Ok(sql.query()?.fetch_optional(self.reader()).await?.is_some())
     }
 
     /// Keeps records from everybody else, and leaves those out that somebody moved meanwhile: a replay may have queued one.

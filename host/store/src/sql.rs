@@ -8,45 +8,50 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    Any, AnyConnection, Arguments, AssertSqlSafe, Encode, Row, Type,
+    Any, Arguments, AssertSqlSafe, Encode, Row, Type,
     any::{AnyArguments, AnyRow},
     query::Query,
 };
 use stecker_model::Name;
 
-use crate::{StoreError, turns::Turn};
+use crate::{
+    StoreError,
+    patience::{self, Guarded},
+    turns::Turn,
+};
 
 /// A transaction on either database.
 pub(crate) struct Tx {
     // Before the turn, so that it is over when the next one begins.
-    inner: sqlx::Transaction<'static, Any>,
+    inner: Guarded,
     _turn: Option<Turn>,
 }
 
 impl Tx {
-    pub(crate) fn new(inner: sqlx::Transaction<'static, Any>, turn: Option<Turn>) -> Self {
+    pub(crate) fn new(inner: Guarded, turn: Option<Turn>) -> Self {
         Self { inner, _turn: turn }
     }
 
+    /// An error does not say that nothing was committed: the answer may have been lost.
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.inner.commit().await
+        patience::within(self.inner.patience, self.inner.tx.commit()).await
     }
 
     pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
-        self.inner.rollback().await
+        patience::within(self.inner.patience, self.inner.tx.rollback()).await
     }
 }
 
 impl Deref for Tx {
-    type Target = AnyConnection;
+    type Target = Guarded;
 
-    fn deref(&self) -> &AnyConnection {
+    fn deref(&self) -> &Guarded {
         &self.inner
     }
 }
 
 impl DerefMut for Tx {
-    fn deref_mut(&mut self) -> &mut AnyConnection {
+    fn deref_mut(&mut self) -> &mut Guarded {
         &mut self.inner
     }
 }

@@ -154,6 +154,7 @@ impl Crash {
                 database: options.database.clone(),
                 port: free_port()?,
                 lease: Some(LEASE.to_owned()),
+                namespace: None,
             };
             let data = folder.join(format!("node-{number}"));
             let host = Host::start(artifacts, &data, host_options).await?;

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    net::Ipv4Addr,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -30,6 +31,8 @@ pub struct HostOptions {
     pub port: u16,
     /// How long a lease lasts, such as `2s`; the default if it is `None`.
     pub lease: Option<String>,
+    /// The network namespace that it runs in, and its address there; the usual one and loopback if it is `None`.
+    pub namespace: Option<(String, Ipv4Addr)>,
 }
 
 /// A running `stecker serve` on a data folder of its own. Killed when dropped.
@@ -126,6 +129,12 @@ impl Host {
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL, now; nothing is flushed, nothing is told.
@@ -347,8 +356,16 @@ fn spawn(
         .create(true)
         .append(true)
         .open(data.join("host.log"))?;
-    let mut command = Command::new(&artifacts.stecker);
-    command.args(["serve", "--listen", &format!("127.0.0.1:{}", options.port)]);
+    let (mut command, address) = match &options.namespace {
+        None => (Command::new(&artifacts.stecker), Ipv4Addr::LOCALHOST),
+        Some((name, address)) => {
+            // It becomes what it starts, so that the process is that of the host.
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", name]).arg(&artifacts.stecker);
+            (command, *address)
+        }
+    };
+    command.args(["serve", "--listen", &format!("{address}:{}", options.port)]);
     if let Some(database) = &options.database {
         command.args(["--database", database]);
     }

@@ -7,7 +7,10 @@ mod artifacts;
 pub mod crash;
 mod host;
 mod job;
+mod namespace;
 pub mod neighbour;
+pub mod partition;
+pub mod proxy;
 mod real_job;
 
 pub use artifacts::Artifacts;

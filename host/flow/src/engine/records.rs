@@ -168,7 +168,7 @@ impl Engine {
         };
         let begun = store.create_replay(tenant, new, self.now()).await?;
         while store.collect_replay(tenant, name, self.now()).await? {}
-        self.wake();
+        self.wake_flow(tenant, &start.selection.flow);
         Ok(store.replay(tenant, name).await?.unwrap_or(begun))
     }
 

@@ -27,22 +27,18 @@ mod repair;
 mod stop;
 mod work;
 
-use std::time::Duration;
-
 use stecker_model::{
     ReconcilePolicy, Trigger,
     api::{ReconcileMode, ReconcileRequest},
 };
 use stecker_store::StoreError;
 
-use crate::{context::FlowContext, schedule::Schedule};
+use crate::{context::FlowContext, reader::until, schedule::Schedule};
 
 pub(crate) use work::execute;
 
 /// Who the audit trail names for comparisons that begin by themselves.
 const SCHEDULE: &str = "schedule";
-/// How often a flow looks whether a comparison was asked for on another node.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The schedule of a policy.
 pub(crate) fn schedule(policy: &ReconcilePolicy) -> Result<Schedule, String> {
@@ -70,7 +66,14 @@ async fn watch(ctx: &FlowContext) -> Result<(), StoreError> {
             execute(ctx, &run.id).await?;
             continue;
         }
-        if is_due(ctx, &schedule, started).await? {
+        let last = match schedule {
+            Schedule::Never => None,
+            _ => ctx.store.last_reconcile_at(&ctx.tenant, ctx.flow()).await?,
+        };
+        let next = || schedule.next(last, started, ctx.now());
+        let is_due = next().is_some_and(|due| due <= ctx.now());
+        let may_begin = is_due && was_read(ctx).await?;
+        if may_begin {
             let request = ReconcileRequest {
                 mode: if policy.full {
                     ReconcileMode::Full
@@ -92,21 +95,14 @@ async fn watch(ctx: &FlowContext) -> Result<(), StoreError> {
         }
         tokio::select! {
             () = ctx.compare_now.notified() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            // What is due and cannot begin waits for the word of the reader.
+            () = until(ctx, next), if !is_due => {}
         }
     }
 }
 
-/// A flow that has not read its source to the end for the first time has nothing to compare yet.
-async fn is_due(ctx: &FlowContext, schedule: &Schedule, started: i64) -> Result<bool, StoreError> {
-    if matches!(schedule, Schedule::Never) {
-        return Ok(false);
-    }
-    let last = ctx.store.last_reconcile_at(&ctx.tenant, ctx.flow()).await?;
-    let now = ctx.now();
-    if schedule.next(last, started, now).is_none_or(|due| due > now) {
-        return Ok(false);
-    }
+/// A flow that has not read its source to the end for the first time has nothing to compare yet; its reader says when it has.
+async fn was_read(ctx: &FlowContext) -> Result<bool, StoreError> {
     Ok(ctx
         .store
         .reader_state(&ctx.tenant, ctx.flow())

@@ -276,7 +276,7 @@ impl Operations for Service {
             .apply(&self.tenant, &setup.connections, &setup.flows, &self.actor, now)
             .await
             .map_err(failed)?;
-        self.engine.wake();
+        self.engine.wake_tenant(&self.tenant);
         Ok(Plan {
             applied: true,
             ..plan
@@ -341,7 +341,7 @@ impl Operations for Service {
             .request_run(&self.tenant, flow, now_ms())
             .await
             .map_err(failed)?;
-        self.engine.wake();
+        self.engine.wake_flow(&self.tenant, flow);
         Ok(status)
     }
 
@@ -352,7 +352,7 @@ impl Operations for Service {
             .pause_flow(&self.tenant, flow, &request.reason, &self.actor, now_ms())
             .await
             .map_err(failed)?;
-        self.engine.wake();
+        self.engine.wake_flow(&self.tenant, flow);
         self.status(flow).await
     }
 
@@ -362,7 +362,7 @@ impl Operations for Service {
             .resume_flow(&self.tenant, flow, &self.actor, now_ms())
             .await
             .map_err(failed)?;
-        self.engine.wake();
+        self.engine.wake_flow(&self.tenant, flow);
         self.status(flow).await
     }
 

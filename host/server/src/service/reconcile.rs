@@ -35,7 +35,7 @@ pub(super) async fn start(
         .request_reconcile(&service.tenant, flow, request, &service.actor, now_ms())
         .await
         .map_err(failed)?;
-    service.engine.wake();
+    service.engine.wake_flow(&service.tenant, flow);
     Ok(run)
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn retry(service: &Service, selection: &QuarantineSelection) ->
             .await
             .map_err(failed)?;
         pieces.met(affected);
-        service.engine.wake();
+        service.engine.wake_tenant(&service.tenant);
     }
     Ok(pieces.sum)
 }
@@ -72,7 +72,7 @@ pub(super) async fn discard(service: &Service, discard: &Discard) -> Result<Affe
             .map_err(failed)?;
         pieces.met(affected);
         // Records that waited behind the discarded ones can go on.
-        service.engine.wake();
+        service.engine.wake_tenant(&service.tenant);
     }
     Ok(pieces.sum)
 }

@@ -73,6 +73,7 @@ pub(super) async fn switch(
         .switch_replay(&service.tenant, name, event, &service.actor, now_ms())
         .await
         .map_err(failed)?;
-    service.engine.wake();
-    show(service, name).await
+    let replay = show(service, name).await?;
+    service.engine.wake_flow(&service.tenant, &replay.selection.flow);
+    Ok(replay)
 }

@@ -171,7 +171,7 @@ pub(super) async fn set(
         }
         SecretPart::RefreshToken => set_refresh_token(service, &vault, place, secret, now).await?,
     }
-    service.engine.wake();
+    service.engine.wake_tenant(&service.tenant);
     one(service, name, credential).await
 }
 
@@ -274,7 +274,7 @@ pub(super) async fn authorized(
         Value::Null,
     )
     .await?;
-    service.engine.wake();
+    service.engine.wake_tenant(&service.tenant);
     one(service, connection, credential).await
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn limit(service: &Service, limits: &TenantLimits) -> Result<Te
         .limit_tenant(&service.tenant, limits, &service.actor, now_ms())
         .await
         .map_err(failed)?;
-    service.engine.wake();
+    service.engine.wake_tenant(&service.tenant);
     show(service).await
 }
 

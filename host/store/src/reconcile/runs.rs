@@ -10,7 +10,7 @@ use stecker_model::{
 };
 
 use crate::{
-    AuditEntry, Lease, Store, StoreError, audit,
+    AuditEntry, Lease, Store, StoreError, Told, audit, nodes,
     sql::{Columns, Sql, Tx, pieces, readable, to_i64, to_json},
 };
 
@@ -109,6 +109,7 @@ impl Store {
         )
         .await?;
         forget_old(&mut tx, tenant, flow).await?;
+        nodes::tell(self, &mut tx, &Told::Compare(tenant.clone(), flow.clone())).await?;
         tx.commit().await?;
         Ok(ReconcileRun {
             id,

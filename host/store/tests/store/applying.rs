@@ -5,9 +5,11 @@ use stecker_model::{
     Digest,
     api::{ChangeKind, ReleaseInfo},
 };
-use stecker_store::{AuditEntry, NewRelease, StoreError};
+use stecker_store::{AuditEntry, NewRelease, StoreError, Told};
 
-use crate::world::{START, TTL, World, connection_spec, digest, flow_spec, name, scenarios};
+use crate::world::{
+    START, TTL, World, connection_spec, delivered, digest, flow_spec, name, record, scenarios,
+};
 
 scenarios!(
     a_change_counts_up_and_is_written_down,
@@ -15,6 +17,8 @@ scenarios!(
     a_pause_is_kept_until_it_is_ended,
     a_release_is_kept_once_and_as_it_is,
     a_lease_is_one_owners_and_its_epoch_only_grows,
+    many_leases_are_taken_at_once_and_those_of_others_are_left_out,
+    what_waits_for_the_holders_of_flows_is_found,
     the_audit_trail_is_newest_first,
 );
 
@@ -203,16 +207,85 @@ async fn a_lease_is_one_owners_and_its_epoch_only_grows(world: World) {
     };
     let one = acquire("node-1", START).await.unwrap();
     assert_eq!(acquire("node-2", START + TTL - 1).await, None);
-    assert!(world.store.renew(&one, START + 1_000, TTL).await.unwrap());
+    assert!(world.renew(&one, START + 1_000 + TTL).await);
     assert_eq!(acquire("node-2", START + TTL).await, None);
     // The same owner begins anew: what it held before is worth nothing.
     let again = acquire("node-1", START).await.unwrap();
     assert_eq!(again.epoch, one.epoch + 1);
     assert!(!world.store.release_lease(&one).await.unwrap());
     assert!(world.store.release_lease(&again).await.unwrap());
-    assert!(!world.store.renew(&again, START, TTL).await.unwrap());
+    assert!(!world.renew(&again, START + TTL).await);
     let two = acquire("node-2", START).await.unwrap();
     assert_eq!(two.epoch, again.epoch + 1);
+}
+
+async fn many_leases_are_taken_at_once_and_those_of_others_are_left_out(world: World) {
+    let units: Vec<_> = (0..600)
+        .map(|n| (world.tenant.clone(), format!("flow/f{n}")))
+        .collect();
+    let acquire = async |owner: &str, now: i64| {
+        let leases = world.store.acquire_all(&units, owner, now, TTL).await.unwrap();
+        assert!(leases.iter().all(|lease| lease.owner == owner));
+        leases
+    };
+    let taken = world
+        .store
+        .acquire(&world.tenant, "flow/f7", "node-2", START, TTL)
+        .await
+        .unwrap()
+        .unwrap();
+    let leases = acquire("node-1", START).await;
+    assert_eq!(leases.len(), 599);
+    assert!(
+        leases
+            .iter()
+            .all(|lease| lease.epoch == 1 && lease.unit != taken.unit)
+    );
+    assert_eq!(acquire("node-2", START + 1).await.len(), 1);
+    // All of node-1's have run out.
+    assert_eq!(acquire("node-3", START + TTL).await.len(), 599);
+    assert!(!world.renew(&leases[0], START + TTL).await);
+}
+
+async fn what_waits_for_the_holders_of_flows_is_found(world: World) {
+    let other = world.for_tenant("zenith").await;
+    assert_eq!(world.store.waiting_flows().await.unwrap(), []);
+    for world in [&world, &other] {
+        let lease = world.lease("node-1").await;
+        let page = vec![record("a", "1"), record("b", "1")];
+        world.commit(&lease, page, "c1").await.unwrap();
+    }
+    let first = || (world.tenant.clone(), name("first"));
+    let deliver = [
+        Told::Deliver(first().0, first().1),
+        Told::Deliver(other.tenant.clone(), name("first")),
+    ];
+    assert_eq!(world.store.waiting_flows().await.unwrap(), deliver);
+    let lease = world.take_over("node-1", START).await;
+    world.deliver(&lease, 1, delivered()).await;
+    assert_eq!(
+        world.store.waiting_flows().await.unwrap(),
+        deliver,
+        "one is left of two"
+    );
+    world.deliver(&lease, 2, delivered()).await;
+    world
+        .store
+        .request_run(&world.tenant, &name("first"), START)
+        .await
+        .unwrap();
+    let request = stecker_model::api::ReconcileRequest::default();
+    world
+        .store
+        .request_reconcile(&world.tenant, &name("first"), &request, "ada", START)
+        .await
+        .unwrap();
+    let expected = [
+        Told::Deliver(other.tenant.clone(), name("first")),
+        Told::Compare(first().0, first().1),
+        Told::Read(first().0, first().1),
+    ];
+    assert_eq!(world.store.waiting_flows().await.unwrap(), expected);
 }
 
 async fn the_audit_trail_is_newest_first(world: World) {

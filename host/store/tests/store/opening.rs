@@ -181,7 +181,7 @@ async fn a_full_disk_leaves_no_half_page() {
             .unwrap();
         assert_eq!(state.cursor, Some(format!("c{}", pages - 1)));
         assert_eq!(world.count(RecordState::Queued).await, pages * 50);
-        assert!(world.store.renew(&lease, START, 60_000).await.unwrap());
+        assert!(world.renew(&lease, START + 60_000).await);
         let again = world.commit(&lease, page(pages), "never").await.unwrap_err();
         assert!(matches!(again, StoreError::Full { .. }), "{again}");
     }

@@ -117,6 +117,17 @@ pub(crate) fn delivered() -> SettledState {
 }
 
 impl World {
+    /// Keeps a lease until a moment; `false` if somebody has taken the unit over.
+    pub(crate) async fn renew(&self, lease: &Lease, until: i64) -> bool {
+        let held = (lease.tenant.clone(), lease.unit.clone(), lease.epoch);
+        let kept = self
+            .store
+            .renew_all(&lease.owner, std::slice::from_ref(&held), until)
+            .await
+            .unwrap();
+        kept == [held]
+    }
+
     /// Runs a scenario on a fresh file.
     pub(crate) async fn sqlite<F: Future<Output = ()> + Send + 'static>(scenario: fn(Self) -> F) {
         let folder = tempfile::tempdir().unwrap();

@@ -20,14 +20,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use stecker_benchmarks::{guest, measure::Effort};
+use stecker_benchmarks::{guest, machine::Machine, measure::Effort};
 use tokio::runtime::Builder;
 
 use crate::{
     case::{Calls, Mode, Work},
     extism::Extism,
     memory::Who,
-    report::{Machine, Report, Versions, goals},
+    report::{Report, Versions, goals},
     stecker::Stecker,
 };
 

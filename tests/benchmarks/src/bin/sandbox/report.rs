@@ -4,11 +4,13 @@ use std::{
     fs,
     io::{self, Write},
     path::Path,
-    thread,
 };
 
 use serde::Serialize;
-use stecker_benchmarks::measure::{Ratio, Spread};
+use stecker_benchmarks::{
+    machine::Machine,
+    measure::{Ratio, Spread},
+};
 
 use crate::{
     case::{BARE, Case, Contestant, EXTISM, Mode, NATIVE, Work},
@@ -62,41 +64,6 @@ impl Versions {
 fn locked(lock: &str, package: &str) -> Option<String> {
     let (_, after) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
     Some(after.split('"').next()?.to_owned())
-}
-
-#[derive(Serialize)]
-pub(crate) struct Machine {
-    processor: String,
-    cores: usize,
-    kernel: String,
-    /// Before the measurement, averaged over one, five and fifteen minutes: what others did.
-    load: String,
-    optimised: bool,
-}
-
-impl Machine {
-    pub(crate) fn here() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        let processors = read("/proc/cpuinfo");
-        let model = processors
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"));
-        Self {
-            processor: model
-                .unwrap_or_default()
-                .trim_start_matches([' ', '\t', ':'])
-                .to_owned(),
-            cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            kernel: read("/proc/sys/kernel/osrelease"),
-            load: read("/proc/loadavg")
-                .split(' ')
-                .take(3)
-                .collect::<Vec<_>>()
-                .join(" "),
-            // The dependencies, and so the engine, are only fully optimised together with the sandbox.
-            optimised: cfg!(not(debug_assertions)),
-        }
-    }
 }
 
 /// Something to reach, and what came out.
