@@ -19,6 +19,7 @@ mod retention;
 mod secret;
 mod spec;
 mod tenant;
+mod tokens;
 
 pub use cause::{message_pattern, path_pattern};
 pub use difference::{Difference, Place, difference};
@@ -42,7 +43,8 @@ pub use secret::{
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, ReconcilePolicy, RepairKind, RetryPolicy, SecretRef, Setup, SpecError, StreamRef,
-    TransformSpec, Trigger, WebhookLimits,
+    PluginRef, Priority, ReconcilePolicy, RepairKind, RetryPolicy, SecretRef, Setup, SpecError, StreamRef,
+    TransformSpec, Trigger, UpstreamBudget, UpstreamSpec, WebhookLimits,
 };
 pub use tenant::TenantLimits;
+pub use tokens::{Slice, take_slice};

@@ -43,6 +43,7 @@ mod sql;
 mod storage;
 mod tenants;
 mod turns;
+mod upstreams;
 mod usage;
 mod vault;
 mod webhooks;
@@ -79,6 +80,7 @@ pub use retention::Forgotten;
 pub use settle::{SettledState, Settlement};
 pub use specs::{Applied, Stored};
 pub use tenants::{Binder, TenantRow};
+pub use upstreams::UpstreamRow;
 pub use usage::{NewUsage, day_of};
 pub use vault::{
     InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys, Place, Rotated, Vault, VaultEntry, VaultError,

@@ -28,6 +28,8 @@ pub enum Told {
     Read(Name, Name),
     /// A flow has something to deliver.
     Deliver(Name, Name),
+    /// The hold or a breaker of an upstream account is another than before.
+    Upstream(Name, Name),
     /// The connection was lost for a while, or somebody said something that this version does not know: anything may have happened.
     Anything,
 }
@@ -47,6 +49,7 @@ impl Told {
             Some("nodes") => Self::Nodes,
             Some("read") => of(Self::Read),
             Some("deliver") => of(Self::Deliver),
+            Some("upstream") => of(Self::Upstream),
             _ => Self::Anything,
         }
     }
@@ -57,6 +60,7 @@ impl Told {
             Self::Nodes => "nodes".to_owned(),
             Self::Read(tenant, flow) => format!("read {tenant} {flow}"),
             Self::Deliver(tenant, flow) => format!("deliver {tenant} {flow}"),
+            Self::Upstream(tenant, account) => format!("upstream {tenant} {account}"),
             Self::Anything => "anything".to_owned(),
         }
     }
@@ -245,6 +249,7 @@ mod tests {
             Told::Nodes,
             Told::Read(name("acme"), name("orders")),
             Told::Deliver(name("acme"), name("orders")),
+            Told::Upstream(name("acme"), name("shopify-main")),
             Told::Anything,
         ] {
             assert_eq!(Told::parse(&told.text()), told);
