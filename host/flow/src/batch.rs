@@ -125,7 +125,8 @@ async fn bind(ctx: &FlowContext) -> Result<(Bound, Vec<Bound>), FlowError> {
     let destination = ctx
         .sessions
         .connection(&ctx.tenant, &ctx.spec.destination.connection)
-        .await?;
+        .await?
+        .at(ctx.spec.priority);
     let transforms = ctx.sessions.transforms(&ctx.tenant, &ctx.spec).await?;
     Ok((destination, transforms))
 }

@@ -42,6 +42,7 @@ mod status;
 mod steps;
 mod supervisor;
 mod supply;
+mod upstream;
 mod validate;
 mod webhook;
 

@@ -9,7 +9,7 @@ use stecker_model::{
 use stecker_sandbox::CallError;
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
-use crate::{FlowError, backoff, context::FlowContext, fail_point, schedule::Schedule};
+use crate::{FlowError, backoff, context::FlowContext, fail_point, schedule::Schedule, upstream};
 
 /// Payload bytes that a page is asked to stay under.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
@@ -167,10 +167,15 @@ impl From<FlowError> for ReadError {
 
 /// Reads, commits and acknowledges one page.
 async fn read_page(ctx: &FlowContext, cursor: Option<String>, run: i64) -> Result<Step, ReadError> {
+    if let Some((until, open)) = upstream::keeps_reader(ctx).await? {
+        let until = Some(until);
+        return Err(ReadError::Resting { open, until });
+    }
     let source = ctx
         .sessions
         .connection(&ctx.tenant, &ctx.spec.source.connection)
-        .await?;
+        .await?
+        .at(ctx.spec.priority);
     let request = ReadRequest {
         stream: ctx.spec.source.stream.clone(),
         cursor: cursor.clone(),

@@ -54,6 +54,7 @@ impl Known {
                 .filter(|(_, row)| row.paused.is_none())
                 .map(|(tenant, row)| ((tenant, row.spec.name.clone()), row))
                 .collect();
+            inner.supplies.upstreams.applied().await?;
             // What changed between the two looks has another number, and is looked at again.
             self.version = Some(version);
         }
@@ -268,6 +269,7 @@ async fn listen(inner: &Inner) -> Result<(), StoreError> {
 
 impl Inner {
     fn heard(&self, told: &Told) {
+        self.hear_of_upstreams(told);
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match told {
             Told::Flows => self.changed.notify_one(),
@@ -285,6 +287,7 @@ impl Inner {
                     ctx.deliver_now.notify_one();
                 }
             }
+            Told::Upstream(..) => {}
             Told::Anything => {
                 self.nodes_changed.store(true, Ordering::Relaxed);
                 self.changed.notify_one();

@@ -23,7 +23,7 @@ const HOSTS: usize = 64;
 pub enum Look {
     /// Nothing is in the way.
     Clear,
-    /// Nothing is sent before the hold is over.
+    /// Nothing is sent before this is over: the system asked for that, or the budget is used up for long.
     Held(UpstreamHold),
     /// A host that the connection uses is down, and it is not the time or not the asker's business to try it.
     Down {
@@ -221,8 +221,8 @@ impl Account {
     }
 
     pub(super) fn look(&self, connection: &Name, unit: &str, now: i64) -> Look {
-        if let Some(hold) = self.bucket.hold(now) {
-            return Look::Held(hold.clone());
+        if let Some(rest) = self.bucket.rest(now) {
+            return Look::Held(rest);
         }
         let mut trying = Look::Clear;
         for (host, watch) in &self.hosts {
@@ -290,7 +290,7 @@ impl Account {
     /// Nothing is held, and no host is down.
     pub(super) fn is_quiet(&self, now: i64) -> bool {
         let mut watches = self.hosts.values();
-        self.bucket.hold(now).is_none() && watches.all(|watch| watch.breaker.state == BreakerState::Closed)
+        self.bucket.rest(now).is_none() && watches.all(|watch| watch.breaker.state == BreakerState::Closed)
     }
 
     pub(super) fn forget(&mut self) {

@@ -9,7 +9,8 @@
 //! - [`line`]: whose turn it is. Pure.
 //! - [`breaker`]: whether a host is down. Pure.
 //! - [`account`]: the four together, for one account. Pure.
-//! - [`registry`]: all accounts, the waiting, and what the embedder hears and says.
+//! - [`registry`]: all accounts, and what the embedder hears and says.
+//! - [`way`]: one connection's requests, which wait.
 //!
 //! What is here knows no database: whoever runs several processes on the same accounts gives an [`UpstreamKeeper`].
 
@@ -19,7 +20,8 @@ mod bucket;
 mod headers;
 mod line;
 mod registry;
+mod way;
 
 pub use account::{Look, UpstreamView};
 pub use registry::{KeptUpstream, UpstreamKeeper, Upstreams};
-pub(crate) use registry::{Pass, Way};
+pub(crate) use way::{Pass, Way};
