@@ -5,6 +5,7 @@ mod quarantine;
 mod reconcile;
 mod replay;
 mod secret;
+mod upstream;
 mod webhook;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -17,6 +18,7 @@ pub(crate) use quarantine::{Decision, Edit, Quarantine, Selection};
 pub(crate) use reconcile::{Reconcile, ReconcileCommand, StartReconcile};
 pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
 pub(crate) use secret::{Secret, SetSecret};
+pub(crate) use upstream::Upstream;
 pub(crate) use webhook::Webhook;
 
 /// Move records between commerce systems, through plugins that run in a sandbox.
@@ -248,6 +250,15 @@ source has now arrive, whatever the ledger knows of it? What is there and not kn
   stecker webhook deliveries ops"
     )]
     Webhook(Webhook),
+    /// Upstreams: what the systems behind connections still take, and which of them are down
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker upstream list
+  stecker upstream show erp
+  stecker upstream close erp --reason 'the ERP is back'"
+    )]
+    Upstream(Upstream),
     /// Denials: what plugins asked for and were refused
     #[command(
         subcommand,

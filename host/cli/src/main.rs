@@ -74,6 +74,7 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Storage(command) => commands::storage(&globals, output, command).await,
         Command::Secret(command) => commands::secret(&globals, output, command).await,
         Command::Webhook(command) => commands::webhook(&globals, output, command).await,
+        Command::Upstream(command) => commands::upstream(&globals, output, command).await,
         Command::Denials(command) => commands::denials(&globals, output, command).await,
         Command::Tenant(command) => commands::tenant(&globals, output, command).await,
         Command::Release(command) => commands::release(&globals, output, command).await,

@@ -109,6 +109,7 @@ pub(crate) async fn deliver_batch(
         destination,
         transforms,
         lookup,
+        down: false,
         settled: Vec::new(),
     };
     if !lookup {
@@ -158,7 +159,8 @@ async fn bind(ctx: &FlowContext) -> Result<(Bound, Vec<Bound>), FlowError> {
     let destination = ctx
         .sessions
         .connection(&ctx.tenant, &ctx.spec.destination.connection)
-        .await?;
+        .await?
+        .at(ctx.spec.priority);
     let transforms = ctx.sessions.transforms(&ctx.tenant, &ctx.spec).await?;
     Ok((destination, transforms))
 }
@@ -207,6 +209,8 @@ struct Work<'a> {
     destination: Bound,
     transforms: Vec<Bound>,
     lookup: bool,
+    /// The upstream is known to be down, or asked to be left alone: what fails on the way says nothing about a record.
+    down: bool,
     settled: Vec<Settlement>,
 }
 
@@ -260,7 +264,24 @@ impl Work<'_> {
             }
             self.write(&items).await
         };
+        self.down = self.is_down(&verdicts).await;
         self.conclude(items, verdicts);
+    }
+
+    async fn is_down(&self, verdicts: &Result<Vec<Verdict>, CallError>) -> bool {
+        let failed = match verdicts {
+            Ok(verdicts) => verdicts
+                .iter()
+                .any(|verdict| matches!(verdict, Verdict::Again { .. })),
+            Err(_) => true,
+        };
+        let connection = &self.ctx.spec.destination.connection;
+        // Not to be known counts as not to be so: then an attempt counts that might not have to.
+        failed
+            && matches!(
+                self.ctx.upstreams.wait_of(&self.ctx.tenant, connection).await,
+                Ok(Some(_))
+            )
     }
 
     /// A verdict per open output, in order, or one error for all.
@@ -400,17 +421,13 @@ impl Work<'_> {
     /// one that lets nothing through.
     fn note(&self, passage: Passage, items: &[Item], asked_ms: Option<u64>) {
         let mut shared = locked(self.shared);
-        shared
-            .reach
-            .note(passage, items.iter().map(|item| item.due.seq));
+        shared.reach.note(passage, items.iter().map(|item| item.due.seq));
         let Passage::Blocked(class) = passage else { return };
         let pause = if class != RetryClass::Unavailable || shared.reach.is_blocked() {
             let budget = self.ctx.spec.retry.budget(class);
             crate::backoff::pause_ms(&budget, shared.reach.batches(), asked_ms, &mut rand::rng())
         } else {
-            asked_ms
-                .and_then(|pause| i64::try_from(pause).ok())
-                .unwrap_or(0)
+            asked_ms.and_then(|pause| i64::try_from(pause).ok()).unwrap_or(0)
         };
         shared.hold_until = shared.hold_until.max(self.ctx.now().saturating_add(pause));
     }
@@ -549,7 +566,7 @@ impl Work<'_> {
         let standing = Standing {
             tries: &mut tries,
             attempts: due.attempts_since_reset.saturating_add(u32::from(!self.lookup)),
-            excused: locked(self.shared).reach.is_blocked(),
+            excused: self.down || locked(self.shared).reach.is_blocked(),
         };
         let policy = &self.ctx.spec.retry;
         let state = outcome::settle(

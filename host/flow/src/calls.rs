@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use stecker_model::{
-    Bucket, Digest, Finding, Listing, LookupItem, Name, Outcome, Page, PluginUse, Probe, Question,
+    Bucket, Digest, Finding, Listing, LookupItem, Name, Outcome, Page, PluginUse, Priority, Probe, Question,
     RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem, api::Circuit,
 };
 use stecker_sandbox::{CallError, Called, Session};
@@ -47,8 +47,19 @@ impl Bound {
         self.session.deadline()
     }
 
+    /// For calls whose requests have this priority where those of the upstream account are scarce.
+    pub(crate) fn at(mut self, priority: Priority) -> Self {
+        self.session = self.session.at(priority);
+        self
+    }
+
     pub(crate) async fn check(&self) -> Called<Vec<Probe>> {
         self.repeatable("check", None, || self.session.check()).await
+    }
+
+    /// Whether the system answers, asked after it did not. Does not count for the circuit: that the system is slow is known already.
+    pub(crate) async fn probe(&self) -> Called<Vec<Probe>> {
+        self.booked("check", self.session.check().await)
     }
 
     pub(crate) async fn discover(&self) -> Called<Vec<StreamInfo>> {

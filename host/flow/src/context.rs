@@ -10,7 +10,7 @@ use stecker_store::{Lease, Store};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, depth::Depths, keeper::Keeper, sessions::Sessions};
+use crate::{clock::Clock, depth::Depths, keeper::Keeper, sessions::Sessions, upstream::Accounts};
 
 /// One flow, held by this node under a lease.
 pub(crate) struct FlowContext {
@@ -20,6 +20,7 @@ pub(crate) struct FlowContext {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) store: Store,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) upstreams: Arc<Accounts>,
     pub(crate) clock: Arc<dyn Clock>,
     /// How much waits over all flows of a tenant.
     pub(crate) depths: Arc<Depths>,

@@ -17,6 +17,7 @@ use crate::{
     batch::{Shared, deliver_batch, locked},
     context::FlowContext,
     reader::until,
+    upstream,
 };
 
 /// How long a deliverer that is busy waits at most before it looks whether more is due.
@@ -60,6 +61,9 @@ async fn run_lanes(ctx: &Arc<FlowContext>, lanes: &mut Lanes) -> Result<DeliverE
         let mut began = false;
         while !ctx.stop.is_cancelled() && lanes.len() < locked(&shared).lanes(most) {
             let Some(batch) = next_batch(ctx, &shared, &in_flight).await? else {
+                break;
+            };
+            let Some(batch) = upstream::admit_batch(ctx, &shared, batch, lanes.is_empty()).await? else {
                 break;
             };
             began = true;

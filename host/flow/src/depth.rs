@@ -36,10 +36,7 @@ impl Depths {
         }
         let (waiting, limits) = store.tenant_waiting(tenant).await?;
         let max_waiting = limits.max_waiting;
-        let too_deep = (waiting >= u64::from(max_waiting)).then_some(TooDeep {
-            waiting,
-            max_waiting,
-        });
+        let too_deep = (waiting >= u64::from(max_waiting)).then_some(TooDeep { waiting, max_waiting });
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if known.len() >= REMEMBERED {

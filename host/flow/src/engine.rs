@@ -1,6 +1,7 @@
 //! The engine: which flows this node runs, and the few things that people and systems ask of it directly.
 
 mod records;
+mod upstreams;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -31,7 +32,9 @@ use crate::{
     releases::Releases,
     retention, runner,
     sessions::{Sessions, Supplies},
-    status, supervisor, validate, webhook,
+    status, supervisor,
+    upstream::Accounts,
+    validate, webhook,
 };
 
 /// How an engine behaves.
@@ -72,7 +75,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     releases: Arc<Releases>,
     sessions: Arc<Sessions>,
-    supplies: Supplies,
+    pub(crate) supplies: Supplies,
     gate: Gate,
     depths: Arc<Depths>,
     outgoing: Outgoing,
@@ -109,11 +112,13 @@ impl Engine {
             Arc::clone(&options.clock),
             options.node.clone(),
         );
+        let upstreams = Accounts::new(store.clone(), sandbox.upstreams(), Arc::clone(&options.clock));
         let releases = Arc::new(Releases::new(store.clone(), sandbox));
         let supplies = Supplies {
             store: store.clone(),
             books: Arc::default(),
             clock: Arc::clone(&options.clock),
+            upstreams,
         };
         let sessions = Arc::new(Sessions::new(supplies.clone(), Arc::clone(&releases)));
         let keeper = Arc::new(Keeper::new(options.node.clone(), options.lease_ttl));
@@ -252,6 +257,11 @@ impl Engine {
     /// # Errors
     /// No such connection; a plugin that fails rather than answers.
     pub async fn check(&self, tenant: &Name, connection: &Name) -> Result<CheckReport, FlowError> {
+        self.inner
+            .supplies
+            .upstreams
+            .try_by_hand(tenant, connection)
+            .await?;
         let bound = self.inner.sessions.connection(tenant, connection).await?;
         let called = bound.check().await;
         let probes = called.result?;
@@ -396,7 +406,7 @@ impl Engine {
     /// No such flow; a store that fails.
     pub async fn status(&self, tenant: &Name, flow: &Name) -> Result<FlowStatus, FlowError> {
         let row = self.flow_row(tenant, flow).await?;
-        Ok(status::of(&self.inner.store, tenant, row).await?)
+        Ok(status::of(&self.inner.store, &self.inner.supplies.upstreams, tenant, row).await?)
     }
 
     /// The status of every flow of a tenant, by name.
@@ -406,7 +416,7 @@ impl Engine {
     pub async fn statuses(&self, tenant: &Name) -> Result<Vec<FlowStatus>, FlowError> {
         let mut all = Vec::new();
         for row in self.inner.store.flows(tenant).await? {
-            all.push(status::of(&self.inner.store, tenant, row).await?);
+            all.push(status::of(&self.inner.store, &self.inner.supplies.upstreams, tenant, row).await?);
         }
         Ok(all)
     }
@@ -567,6 +577,7 @@ impl Inner {
             keeper: Arc::clone(&self.keeper),
             store: self.store.clone(),
             sessions: Arc::clone(&self.sessions),
+            upstreams: Arc::clone(&self.supplies.upstreams),
             clock: Arc::clone(&self.options.clock),
             depths: Arc::clone(&self.depths),
             stop,

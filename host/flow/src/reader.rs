@@ -9,7 +9,9 @@ use stecker_model::{
 use stecker_sandbox::CallError;
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
-use crate::{FlowError, backoff, circles::Way, context::FlowContext, fail_point, schedule::Schedule};
+use crate::{
+    FlowError, backoff, circles::Way, context::FlowContext, fail_point, schedule::Schedule, upstream,
+};
 
 /// Payload bytes that a page is asked to stay under.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
@@ -103,8 +105,7 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
                 }) => {
                     failures = failures.saturating_add(1);
                     let budget = ctx.spec.retry.budget(RetryClass::of(code.as_str()));
-                    let pause =
-                        backoff::pause_ms(&budget, failures, retry_after_ms, &mut rand::rng());
+                    let pause = backoff::pause_ms(&budget, failures, retry_after_ms, &mut rand::rng());
                     if !note_failure(ctx, code, message, pause).await? {
                         return Ok(ReadEnd::Fenced);
                     }
@@ -188,10 +189,15 @@ async fn read_page(
     run: i64,
     way: &mut Way,
 ) -> Result<Step, ReadError> {
+    if let Some((until, open)) = upstream::keeps_reader(ctx).await? {
+        let until = Some(until);
+        return Err(ReadError::Resting { open, until });
+    }
     let source = ctx
         .sessions
         .connection(&ctx.tenant, &ctx.spec.source.connection)
-        .await?;
+        .await?
+        .at(ctx.spec.priority);
     let request = ReadRequest {
         stream: ctx.spec.source.stream.clone(),
         cursor: cursor.clone(),

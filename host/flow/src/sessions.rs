@@ -21,6 +21,7 @@ use crate::{
     observer::Watch,
     releases::Releases,
     secrets, supply,
+    upstream::Accounts,
 };
 
 type Key = (Name, Name);
@@ -31,6 +32,7 @@ pub(crate) struct Supplies {
     pub(crate) store: Store,
     pub(crate) books: Arc<Books>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) upstreams: Arc<Accounts>,
 }
 
 impl Supplies {
@@ -147,6 +149,7 @@ impl Sessions {
         self.supplies.books.write(store).await?;
         let today = day_of(self.supplies.clock.now_ms());
         let used = store.http_bytes(tenant, &spec.name, today).await?;
+        self.supplies.upstreams.assign(tenant, spec).await?;
         let session = bind_connection(&self.supplies, &release, tenant, spec, &binder.limits, used)
             .map_err(|error| FlowError::Load(error.to_string()))?;
         let used_by = PluginUse::Connection(spec.name.clone());

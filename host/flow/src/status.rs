@@ -6,7 +6,7 @@ use stecker_model::{
 };
 use stecker_store::{FlowRow, Store, StoreError};
 
-use crate::circuit;
+use crate::{circuit, upstream::Accounts};
 
 /// A circuit in a few words: its state, since when, why, and what ends it.
 pub(crate) fn told(circuit: &Circuit) -> String {
@@ -30,7 +30,7 @@ pub(crate) fn told(circuit: &Circuit) -> String {
     )
 }
 
-fn time(at: i64) -> String {
+pub(crate) fn time(at: i64) -> String {
     chrono::DateTime::from_timestamp_millis(at).map_or_else(
         || at.to_string(),
         |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string(),
@@ -55,9 +55,20 @@ async fn waiting(store: &Store, tenant: &Name, spec: &FlowSpec) -> Result<Option
 }
 
 /// The status of one flow.
-pub(crate) async fn of(store: &Store, tenant: &Name, row: FlowRow) -> Result<FlowStatus, StoreError> {
+pub(crate) async fn of(
+    store: &Store,
+    upstreams: &Accounts,
+    tenant: &Name,
+    row: FlowRow,
+) -> Result<FlowStatus, StoreError> {
     let flow = &row.spec.name;
     let waiting = waiting(store, tenant, &row.spec).await?;
+    let mut upstream = upstreams.wait_of(tenant, &row.spec.source.connection).await?;
+    if upstream.is_none() {
+        upstream = upstreams
+            .wait_of(tenant, &row.spec.destination.connection)
+            .await?;
+    }
     let state = store.reader_state(tenant, flow).await?;
     let counts = store.counts(tenant, flow).await?;
     let retried = store.retried(tenant, flow).await?;
@@ -66,7 +77,7 @@ pub(crate) async fn of(store: &Store, tenant: &Name, row: FlowRow) -> Result<Flo
     let sending = counts.get(&RecordState::Sending).is_some_and(|count| *count > 0);
     let health = if row.paused.is_some() {
         FlowHealth::Paused
-    } else if waiting.is_some() {
+    } else if waiting.is_some() || upstream.is_some() {
         FlowHealth::Waiting
     } else if state.last_error.is_some() {
         FlowHealth::Failing
@@ -90,5 +101,6 @@ pub(crate) async fn of(store: &Store, tenant: &Name, row: FlowRow) -> Result<Flo
         last_error: state.last_error,
         paused: row.paused,
         waiting,
+        upstream,
     })
 }

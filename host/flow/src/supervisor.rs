@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -58,6 +58,7 @@ impl Known {
                 .filter(|(_, row)| row.paused.is_none())
                 .map(|(tenant, row)| ((tenant, row.spec.name.clone()), row))
                 .collect();
+            inner.supplies.upstreams.applied().await?;
             // What changed between the two looks has another number, and is looked at again.
             self.version = Some(version);
         }
@@ -319,6 +320,7 @@ impl Inner {
     }
 
     fn heard(&self, told: &Told) {
+        self.hear_of_upstreams(told);
         let running =
             |tenant: &Name, flow: &Name| self.running().get(&(tenant.clone(), flow.clone())).cloned();
         match told {
@@ -347,6 +349,7 @@ impl Inner {
                     ctx.compare_now.notify_one();
                 }
             }
+            Told::Upstream(..) => {}
             Told::Anything => {
                 self.nodes_changed.store(true, Ordering::Relaxed);
                 self.changed.notify_one();

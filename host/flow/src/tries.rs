@@ -117,7 +117,11 @@ mod tests {
                 Some(GivenUp::Time(policy.give_up_after))
             );
         }
-        assert_eq!(tries.of(RetryClass::Unavailable), 500, "but the pauses get longer");
+        assert_eq!(
+            tries.of(RetryClass::Unavailable),
+            500,
+            "but the pauses get longer"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod replay;
 mod replay_preview;
 mod storage;
 mod tenant;
+mod upstream;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,10 @@ pub use replay_preview::{
 };
 pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
+pub use upstream::{
+    Breaker, BreakerState, CloseUpstream, UpstreamHold, UpstreamHost, UpstreamInfo, UpstreamLearned,
+    UpstreamWait,
+};
 pub use webhook::{
     AddWebhook, DeliveryFilter, DeliveryState, DisableWebhook, EventType, RotateWebhookSecret,
     WebhookAttempt, WebhookDelivery, WebhookDisabled, WebhookInfo, WebhookSecret, WebhookTest,
@@ -228,7 +233,7 @@ pub enum FlowHealth {
     Paused,
     /// Reading fails; see `last-error`.
     Failing,
-    /// One of its connections is not called at the moment; see `waiting`.
+    /// One of its connections is not called at the moment; see `waiting` and `upstream`.
     Waiting,
 }
 
@@ -272,6 +277,9 @@ pub struct FlowStatus {
     /// Which connection is not called, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub waiting: Option<Waiting>,
+    /// Which upstream it waits for, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upstream: Option<UpstreamWait>,
 }
 
 /// What went wrong at reading.

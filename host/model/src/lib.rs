@@ -21,6 +21,7 @@ mod retry;
 mod secret;
 mod spec;
 mod tenant;
+mod tokens;
 
 pub use cause::{message_pattern, path_pattern};
 pub use command::OperatorCommand;
@@ -46,7 +47,8 @@ pub use secret::{
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef,
-    TransformSpec, Trigger, WebhookLimits,
+    PluginRef, Priority, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef, TransformSpec,
+    Trigger, UpstreamBudget, UpstreamSpec, WebhookLimits,
 };
 pub use tenant::TenantLimits;
+pub use tokens::{Slice, take_slice};

@@ -2,6 +2,7 @@
 //! `stecker apply`, sent over the API and kept in the store.
 
 mod reconcile;
+mod upstream;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 use crate::{Digest, Grants, Name, Period, RetentionPolicy, RetryPolicy};
 
 pub use reconcile::{ReconcilePolicy, RepairKind};
+pub use upstream::{Priority, UpstreamBudget, UpstreamSpec};
 
 /// A declarative file: connections and the flows between them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
@@ -73,6 +75,9 @@ pub struct ConnectionSpec {
     /// Whether an instance serves one call or several.
     #[serde(default, skip_serializing_if = "Instances::is_fresh")]
     pub instances: Instances,
+    /// The account at the system that its requests count for.
+    #[serde(default, skip_serializing_if = "UpstreamSpec::is_usual")]
+    pub upstream: UpstreamSpec,
 }
 
 /// Whether an instance of the plugin serves one call or several.
@@ -261,6 +266,9 @@ pub struct FlowSpec {
     /// How long what was moved is kept.
     #[serde(default, skip_serializing_if = "RetentionPolicy::is_usual")]
     pub retention: RetentionPolicy,
+    /// Who goes first where the requests of an upstream account are scarce.
+    #[serde(default, skip_serializing_if = "Priority::is_usual")]
+    pub priority: Priority,
 }
 
 /// One step between source and destination.
@@ -397,6 +405,9 @@ impl ConnectionSpec {
                 1,
                 high,
             );
+        }
+        for (field, reason) in self.upstream.faults() {
+            errors.push(SpecError::new(at(&format!("upstream.{field}")), reason));
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

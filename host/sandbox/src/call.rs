@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use stecker_model::{CallUsage, PluginError};
+use stecker_model::{CallUsage, PluginError, Priority};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
@@ -152,6 +152,8 @@ pub(crate) struct Caller {
     pub(crate) bound: Arc<Bound>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) log: Arc<LogSink>,
+    /// Of the call's requests.
+    pub(crate) priority: Priority,
     /// What the guest's monotonic clocks count from: when its instance began, which may have been for an earlier call. They never go back.
     pub(crate) clock_start: Instant,
     deadline: Instant,
@@ -237,13 +239,13 @@ const MIN_HOSTCALL_FUEL: usize = 64 << 20;
 
 pub(crate) type GuestResult<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
 
-/// Runs one function within the bounds of the binding, or within `at_most` if that is less. `place` is where a warm instance may lie and
+/// Runs one function within the bounds of the binding, or within `at_most` if that is less; `priority` is that of its requests. `place` is where a warm instance may lie and
 /// may be left.
 pub(crate) async fn run<T: Send>(
     release: &Release,
     bound: &Arc<Bound>,
     place: Option<&Arc<WarmPlace>>,
-    at_most: Option<Duration>,
+    (at_most, priority): (Option<Duration>, Priority),
     function: impl for<'a> FnOnce(&'a v1_0::Guest, &'a mut Live, &'a String) -> GuestResult<'a, T> + Send,
 ) -> Called<T> {
     let release = release.inner();
@@ -280,6 +282,7 @@ pub(crate) async fn run<T: Send>(
         bound: Arc::clone(bound),
         meter: Arc::clone(&meter),
         log: Arc::clone(&log),
+        priority,
         clock_start: warm
             .as_ref()
             .map_or(started, |warm| warm.live.store.data().caller.clock_start),

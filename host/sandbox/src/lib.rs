@@ -35,6 +35,7 @@ mod release;
 mod sandbox;
 mod session;
 mod tenant;
+mod upstream;
 
 pub use binding::{
     Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, NoCredentials, NoStorage,
@@ -50,3 +51,4 @@ pub use release::{Release, WeakRelease};
 pub use sandbox::Sandbox;
 pub use session::{Session, Subscription};
 pub use tenant::TenantUsage;
+pub use upstream::{KeptUpstream, Look, UpstreamKeeper, UpstreamView, Upstreams};

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use stecker_model::{Digest, Limits};
+use stecker_model::{Digest, Limits, Priority};
 use stecker_registry::{Inspection, Role};
 use tokio::sync::OnceCell;
 
@@ -131,9 +131,13 @@ impl Release {
             let bound = Bound::new(self, binding_of_nobody(), nobody).map_err(|error| CallError::Host {
                 message: error.to_string(),
             })?;
-            let called = call::run(self, &Arc::new(bound), None, None, |guest, live, _| {
-                Box::pin(guest.describe(live))
-            })
+            let called = call::run(
+                self,
+                &Arc::new(bound),
+                None,
+                (None, Priority::default()),
+                |guest, live, _| Box::pin(guest.describe(live)),
+            )
             .await;
             called.result.and_then(|json| check::description(&json))
         });

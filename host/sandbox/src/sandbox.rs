@@ -27,6 +27,7 @@ use crate::{
     error::{LoadError, SandboxError},
     release::{Release, ReleaseInner},
     tenant::{Tenant, TenantUsage, Tenants},
+    upstream::Upstreams,
 };
 
 /// Loads releases and runs calls to them. Cheap to clone; all clones are the same sandbox.
@@ -164,6 +165,12 @@ impl Sandbox {
     #[must_use]
     pub fn poster(&self) -> Poster {
         self.inner.network.poster()
+    }
+
+    /// The upstream accounts that its connections' requests count for.
+    #[must_use]
+    pub fn upstreams(&self) -> Upstreams {
+        self.inner.network.upstreams().clone()
     }
 
     /// What a tenant uses now and has used, if it has a session.

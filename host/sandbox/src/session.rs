@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use stecker_model::{
-    Attributes, Authorization, Bucket, Finding, Instances, Listing, LookupItem, Name, Outcome, Page, Probe,
-    Question, RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
+    Attributes, Authorization, Bucket, Finding, Instances, Listing, LookupItem, Name, Outcome, Page,
+    Priority, Probe, Question, RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem,
 };
 use stecker_registry::Role;
 
@@ -28,6 +28,7 @@ pub struct Session {
     bound: Arc<Bound>,
     /// None: every call gets a fresh instance. Not in `bound`, which every store points to: the two would keep each other alive.
     warm: Option<Arc<WarmPlace>>,
+    priority: Priority,
 }
 
 /// A callback that was registered with a system.
@@ -55,7 +56,15 @@ impl Session {
             release,
             bound: Arc::new(bound),
             warm,
+            priority: Priority::default(),
         }
+    }
+
+    /// The same, for calls whose requests have this priority where those of the upstream account are scarce.
+    #[must_use]
+    pub fn at(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
     }
 
     /// The plugin behind it.
@@ -128,7 +137,14 @@ impl Session {
         if !self.release.has(role) {
             return Called::failed(CallError::NoRole(role));
         }
-        call::run(&self.release, &self.bound, self.warm.as_ref(), at_most, function).await
+        call::run(
+            &self.release,
+            &self.bound,
+            self.warm.as_ref(),
+            (at_most, self.priority),
+            function,
+        )
+        .await
     }
 
     /// `connection.check`: whether and how the plugin reaches its system. A failed probe is an answer, not an error.

@@ -12,6 +12,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
@@ -429,6 +430,19 @@ impl Operations for HttpClient {
 
     async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem> {
         self.post(&["denials", "clear"], clear).await
+    }
+
+    async fn upstreams(&self) -> Result<Vec<UpstreamInfo>, Problem> {
+        self.get(&["upstreams"]).await
+    }
+
+    async fn upstream(&self, account: &Name) -> Result<UpstreamInfo, Problem> {
+        self.get(&["upstreams", account.as_str()]).await
+    }
+
+    async fn close_upstream(&self, account: &Name, request: &CloseUpstream) -> Result<UpstreamInfo, Problem> {
+        self.post(&["upstreams", account.as_str(), "close"], request)
+            .await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantInfo>, Problem> {

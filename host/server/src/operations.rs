@@ -6,6 +6,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
@@ -148,6 +149,13 @@ pub trait Operations: Send + Sync {
     async fn denial(&self, id: &str) -> Result<DenialInfo, Problem>;
     /// Forgets refusals.
     async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem>;
+
+    /// Upstream accounts by name, with budgets, holds and breakers.
+    async fn upstreams(&self) -> Result<Vec<UpstreamInfo>, Problem>;
+    /// One upstream account.
+    async fn upstream(&self, account: &Name) -> Result<UpstreamInfo, Problem>;
+    /// Forgets the hold and the open breakers of an account.
+    async fn close_upstream(&self, account: &Name, request: &CloseUpstream) -> Result<UpstreamInfo, Problem>;
 
     /// Every tenant of the host, with what it may have and what it used today. For whoever runs the host.
     async fn tenants(&self) -> Result<Vec<TenantInfo>, Problem>;

@@ -137,7 +137,8 @@ impl Store {
             .filter(|state| state.is_open())
             .map(|state| format!("'{}'", state.as_str()))
             .collect();
-        let mut sql = Sql::new("SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) AS n FROM counters WHERE tenant = ");
+        let mut sql =
+            Sql::new("SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) AS n FROM counters WHERE tenant = ");
         sql.bind(tenant.as_str())
             .push(" AND what IN (")
             .push(&open.join(", "))

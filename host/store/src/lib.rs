@@ -46,6 +46,7 @@ mod sql;
 mod storage;
 mod tenants;
 mod turns;
+mod upstreams;
 mod usage;
 mod vault;
 mod waiting;
@@ -87,6 +88,7 @@ pub use retention::Forgotten;
 pub use settle::{SettledState, Settlement};
 pub use specs::{Applied, Stored};
 pub use tenants::{Binder, TenantRow};
+pub use upstreams::UpstreamRow;
 pub use usage::{NewUsage, day_of};
 pub use vault::{
     InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys, Place, Rotated, Vault, VaultEntry, VaultError,

@@ -34,6 +34,8 @@ pub enum Told {
     Replay(Name, Name),
     /// A flow's two ends are to be compared.
     Compare(Name, Name),
+    /// The hold or a breaker of an upstream account is another than before.
+    Upstream(Name, Name),
     /// The connection was lost for a while, or somebody said something that this version does not know: anything may have happened.
     Anything,
 }
@@ -55,6 +57,7 @@ impl Told {
             Some("deliver") => of(Self::Deliver),
             Some("replay") => of(Self::Replay),
             Some("compare") => of(Self::Compare),
+            Some("upstream") => of(Self::Upstream),
             _ => Self::Anything,
         }
     }
@@ -67,6 +70,7 @@ impl Told {
             Self::Deliver(tenant, flow) => format!("deliver {tenant} {flow}"),
             Self::Replay(tenant, flow) => format!("replay {tenant} {flow}"),
             Self::Compare(tenant, flow) => format!("compare {tenant} {flow}"),
+            Self::Upstream(tenant, account) => format!("upstream {tenant} {account}"),
             Self::Anything => "anything".to_owned(),
         }
     }
@@ -271,6 +275,7 @@ mod tests {
             Told::Deliver(name("acme"), name("orders")),
             Told::Replay(name("acme"), name("orders")),
             Told::Compare(name("acme"), name("orders")),
+            Told::Upstream(name("acme"), name("shopify-main")),
             Told::Anything,
         ] {
             assert_eq!(Told::parse(&told.text()), told);

@@ -63,7 +63,9 @@ impl Store {
             // One writes, and one stands ready.
             Backend::Sqlite => 2,
             // The rest is for reading and for what belongs to no tenant.
-            Backend::Postgres => usize::try_from(options.max_connections - options.max_connections / 4).unwrap_or(1),
+            Backend::Postgres => {
+                usize::try_from(options.max_connections - options.max_connections / 4).unwrap_or(1)
+            }
         };
         tracing::info!(?backend, schema_version, "store opened");
         Ok(Self {

@@ -160,13 +160,10 @@ async fn a_mountain_of_one_tenant_does_not_stand_in_the_way_of_anothers_order() 
     let apply = |tenant: &str, systems: &Running| {
         let job = Job::write(&folder.path().join(tenant), &artifacts, systems.announcement()).unwrap();
         let setup = job.setup().display().to_string();
-        host.cli(["--tenant", tenant, "apply", "-f", &setup])
-            .unwrap();
+        host.cli(["--tenant", tenant, "apply", "-f", &setup]).unwrap();
     };
     let delivered = |tenant: &str| -> u64 {
-        let list = host
-            .cli(["--tenant", tenant, "flow", "list", "--json"])
-            .unwrap();
+        let list = host.cli(["--tenant", tenant, "flow", "list", "--json"]).unwrap();
         let flows: Vec<FlowStatus> = serde_json::from_str(&list).unwrap();
         flows
             .iter()

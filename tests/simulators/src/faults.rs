@@ -83,11 +83,12 @@ impl Faults {
         }
     }
 
-    /// A bad day: about a third of the calls are disturbed, and 1,000 orders still arrive within seconds.
+    /// A bad day: about a third of the calls are disturbed, and 1,000 orders still arrive within seconds. A 429 is rarer than the rest, because
+    /// it speaks for the whole account: whoever honours it sends nothing at all for as long as it says.
     #[must_use]
     pub fn demo() -> Self {
         Self {
-            too_many_requests: 0.06,
+            too_many_requests: 0.02,
             server_error: 0.05,
             unavailable: 0.04,
             reset: 0.05,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stecker_model::{
     Name, OnQuarantine, Period, RecordState,
-    api::{FlowHealth, FlowStatus, PauseRequest, Problem, Waiting},
+    api::{FlowHealth, FlowStatus, PauseRequest, Problem, UpstreamWait, Waiting},
 };
 use stecker_server::{HttpClient, Operations as _};
 
@@ -22,6 +22,8 @@ const ASK: Duration = Duration::from_millis(200);
 const STILL: u32 = 15;
 /// Failed reads in a row, after which whoever waits hears of it. The server goes on trying.
 const FAILURES: u32 = 5;
+/// The longest that an upstream is waited for, in milliseconds, before whoever waits hears of it. The server goes on waiting.
+const LONG_WAIT: i64 = 30_000;
 
 pub(crate) async fn flow(globals: &Globals, output: Output, command: Flow) -> Result<()> {
     let target = Target::find(globals, output, "stecker flow").await?;
@@ -80,10 +82,12 @@ async fn run(
     drop(progress);
     let after = after?;
     output.answer(&after, |page| show(page, &after))?;
-    match (&after.waiting, &after.last_error) {
-        (Some(waiting), _) => Err(unfinished(name, &waits(waiting)).into()),
-        (None, Some(error)) => Err(unreadable(name, &after, &error.message).into()),
-        (None, None) => Ok(()),
+    let upstream = after.upstream.as_ref().filter(|upstream| is_long(upstream));
+    match (&after.waiting, upstream, &after.last_error) {
+        (Some(waiting), ..) => Err(unfinished(name, &waits(waiting)).into()),
+        (None, Some(upstream), _) => Err(unfinished(name, &upstream.message).into()),
+        (None, None, Some(error)) => Err(unreadable(name, &after, &error.message).into()),
+        (None, None, None) => Ok(()),
     }
 }
 
@@ -169,10 +173,21 @@ fn stuck(name: &Name, before: &FlowStatus, now: &FlowStatus, failures: u32) -> O
     if let Some(waiting) = &now.waiting {
         return Some(unfinished(name, &waits(waiting)));
     }
+    if let Some(upstream) = now.upstream.as_ref().filter(|upstream| is_long(upstream)) {
+        return Some(unfinished(name, &upstream.message));
+    }
     let error = now.last_error.as_ref()?;
     let passes = stecker_model::ErrorCode::parse(&error.code).passes_by_itself();
     let is_new = before.last_error.as_ref() != Some(error);
     (is_new && (!passes || failures >= FAILURES)).then(|| unreadable(name, now, &error.message))
+}
+
+/// A short pause is no reason to give up.
+fn is_long(upstream: &UpstreamWait) -> bool {
+    upstream
+        .until
+        .saturating_sub(jiff::Timestamp::now().as_millisecond())
+        > LONG_WAIT
 }
 
 fn waits(waiting: &Waiting) -> String {
@@ -290,6 +305,9 @@ fn show(page: &mut Page, status: &FlowStatus) {
     }
     if let Some(waiting) = &status.waiting {
         page.field("waiting", waits(waiting));
+    }
+    if let Some(upstream) = &status.upstream {
+        page.field("waiting", &upstream.message);
     }
     if let Some(error) = &status.last_error {
         page.field(

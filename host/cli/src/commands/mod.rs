@@ -20,6 +20,7 @@ mod setup;
 mod steps;
 mod storage;
 mod tenant;
+mod upstream;
 mod webhook;
 
 pub(crate) use connection::connection;
@@ -39,6 +40,7 @@ pub(crate) use serve::serve;
 pub(crate) use setup::apply;
 pub(crate) use storage::storage;
 pub(crate) use tenant::tenant;
+pub(crate) use upstream::upstream;
 pub(crate) use webhook::webhook;
 
 use stecker_model::{Probe, api::Reason};

@@ -121,6 +121,7 @@ fn empty_lists_say_what_to_do_and_are_empty_for_programs() {
         ["quarantine", "list"],
         ["quarantine", "groups"],
         ["replay", "list"],
+        ["upstream", "list"],
     ] {
         assert!(run(dir.path(), &words).expect(0).stdout.lines().count() == 1);
         assert_eq!(

@@ -229,6 +229,8 @@ pub(crate) struct ChangeFact {
 /// The upstream is left alone.
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamBreaker {
+    /// It asked to be left alone; otherwise it does not answer.
+    pub(crate) held: bool,
     /// The host or account.
     pub(crate) upstream: String,
     pub(crate) since: i64,

@@ -14,7 +14,7 @@ use super::{
     connections::Connections,
     facts::{
         Case, ChangeFact, DeliveredBefore, Elsewhere, Failure, FieldFacts, FlowFacts, KnownThing, Named,
-        Others, Stage,
+        Others, Stage, UpstreamBreaker,
     },
     field,
     links::Thread,
@@ -61,6 +61,9 @@ pub(crate) struct Gather<'g, 's> {
 pub(crate) trait RunSteps: Sync {
     /// As `Engine::steps`.
     async fn steps(&self, id: &RecordId) -> Result<RecordSteps, FlowError>;
+
+    /// The upstream of a connection, while it is down.
+    async fn breaker(&self, connection: &Name) -> Result<Option<UpstreamBreaker>, StoreError>;
 }
 
 /// As [`RunSteps`], within a time, and without an error: a transform that does not work is told by the rules, not by this.
@@ -195,7 +198,7 @@ impl Gather<'_, '_> {
             delivered_before: self.delivered_before(thread, told),
             changes: Vec::new(),
             given_up_by: self.given_up_by(&told.record),
-            breaker: None,
+            breaker: runner.breaker(&spec.destination.connection).await?,
             failure,
         };
         let changes = self.changes(&case, thread);

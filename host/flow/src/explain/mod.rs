@@ -33,7 +33,7 @@ use stecker_store::{AuditEntry, ExplainedRecord, FlowRow, Store, StoreError};
 use crate::{Engine, FlowError};
 use causes::Finding;
 use connections::Connections;
-use facts::{Case, Elsewhere, Failure, FlowFacts, Others, Stage};
+use facts::{Case, Elsewhere, Failure, FlowFacts, Others, Stage, UpstreamBreaker};
 use gather::{Gather, RunSteps};
 use links::Thread;
 use resolve::Resolved;
@@ -119,6 +119,22 @@ impl Engine {
 impl RunSteps for (&Engine, &Name) {
     async fn steps(&self, id: &RecordId) -> Result<RecordSteps, FlowError> {
         self.0.steps(self.1, id).await
+    }
+
+    async fn breaker(&self, connection: &Name) -> Result<Option<UpstreamBreaker>, StoreError> {
+        let wait = match self.0.upstream_wait(self.1, connection).await {
+            Ok(wait) => wait,
+            Err(FlowError::Store(error)) => return Err(error),
+            // No such connection any more: then nothing is known of its upstream.
+            Err(_) => return Ok(None),
+        };
+        Ok(wait.map(|wait| UpstreamBreaker {
+            held: wait.host.is_none(),
+            upstream: wait.host.unwrap_or_else(|| wait.account.to_string()),
+            since: wait.since,
+            until: Some(wait.until),
+            reason: wait.message,
+        }))
     }
 }
 

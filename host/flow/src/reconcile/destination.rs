@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use stecker_model::{
-    Bucket, ErrorCode, Finding, KeyRange, ListedKey, Listing, LookupItem, Question, RetryClass, api::ReconcileCalls,
+    Bucket, ErrorCode, Finding, KeyRange, ListedKey, Listing, LookupItem, Question, RetryClass,
+    api::ReconcileCalls,
 };
 use stecker_registry::Role;
 use stecker_sandbox::CallError;

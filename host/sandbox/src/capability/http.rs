@@ -50,6 +50,7 @@ pub(super) async fn send_within(
     let binding = &caller.bound.binding;
     let exchange = Exchange {
         remaining: caller.remaining(),
+        priority: caller.priority,
         budget,
         meter: &caller.meter,
         credentials: &binding.credentials,

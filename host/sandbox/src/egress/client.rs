@@ -125,16 +125,7 @@ pub(super) struct Bounds<'a> {
     pub(super) deadline: Instant,
 }
 
-/// From the first byte to the last.
-pub(super) async fn exchange(
-    outgoing: Outgoing,
-    bounds: Bounds<'_>,
-    traffic: Traffic<'_>,
-) -> Result<HttpResponse, Failure> {
-    let response = send(outgoing, traffic, bounds.deadline).await?;
-    Ok(receive(response, bounds, traffic).await?)
-}
-
+/// The rest of an answer.
 pub(super) async fn receive(
     response: reqwest::Response,
     bounds: Bounds<'_>,

@@ -7,6 +7,7 @@ use std::sync::{
 
 use stecker_model::{ErrorCode, PluginError};
 
+use super::cause;
 use crate::binding::Denial;
 
 /// A request as a guest makes it.
@@ -52,6 +53,25 @@ impl From<PluginError> for Failure {
 }
 
 impl Failure {
+    /// Why nothing came back, where that is because nobody answered.
+    pub(super) fn no_answer(&self) -> Option<String> {
+        match self {
+            Self::Error(error) => {
+                let cause = error.detail("cause")?;
+                let is_silence = [
+                    cause::DNS,
+                    cause::REFUSED,
+                    cause::TLS,
+                    cause::CONNECT,
+                    cause::TIMEOUT,
+                    cause::LOST,
+                ];
+                is_silence.contains(&cause).then(|| error.message.clone())
+            }
+            Self::Denied(_) | Self::RedirectDenied(_) => None,
+        }
+    }
+
     /// The same, of a request that follows from the answer to another.
     pub(super) fn after_sending(self) -> Self {
         match self {

@@ -37,7 +37,7 @@ mod signing;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use stecker_model::{Authorization, ErrorCode, Grants, HttpLimits};
+use stecker_model::{Authorization, ErrorCode, Grants, HttpLimits, Priority};
 use stecker_registry::Manifest;
 use tokio::time::Instant;
 
@@ -45,6 +45,7 @@ use crate::{
     binding::{Binding, Credentials},
     error::BindError,
     meter::Meter,
+    upstream::{Pass, Upstreams, Way},
 };
 use client::{Bounds, Outgoing, Traffic};
 pub(crate) use credential::Supply;
@@ -71,6 +72,7 @@ const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 #[derive(Clone, Copy)]
 pub(crate) struct Exchange<'a> {
     pub(crate) remaining: Duration,
+    pub(crate) priority: Priority,
     pub(crate) budget: &'a ResponseBudget,
     pub(crate) meter: &'a Meter,
     pub(crate) credentials: &'a Arc<dyn Credentials>,
@@ -92,6 +94,7 @@ impl<'a> Exchange<'a> {
 pub(crate) struct Network {
     resolver: Resolver,
     quotas: Quotas,
+    upstreams: Upstreams,
 }
 
 impl Network {
@@ -100,7 +103,12 @@ impl Network {
         Ok(Self {
             resolver: Resolver::new(dns)?,
             quotas: Quotas::default(),
+            upstreams: Upstreams::default(),
         })
+    }
+
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// The way out for what the host itself sends.
@@ -116,6 +124,7 @@ pub(crate) struct Egress {
     credentials: CredentialUses,
     pool: Arc<Pool>,
     quota: Arc<Quota>,
+    way: Way,
     limits: HttpLimits,
     idle: Duration,
 }
@@ -147,16 +156,19 @@ impl Egress {
         let pool = Arc::new(Pool::new(network.resolver.clone()));
         let quotas = &network.quotas;
         let quota = quotas.of(&binding.tenant, &binding.connection, binding.http_bytes_today);
+        let way = network.upstreams.way(&binding.tenant, &binding.connection);
         let endpoint = Arc::new(TokenEndpoint {
             policy: policy(&credential::token_grants(manifest, config))?,
             pool: Arc::clone(&pool),
             quota: Arc::clone(&quota),
+            way: way.clone(),
         });
         Ok(Self {
             policy: policy(&asked)?,
             credentials: CredentialUses::new(manifest, config, &endpoint).map_err(unusable)?,
             pool,
             quota,
+            way,
             limits,
             idle: IDLE_TIME,
         })
@@ -197,8 +209,10 @@ impl Egress {
             quota: &self.quota,
         };
         let (outgoing, mut used) = self.prepare(&wanted, exchange).await?;
+        // Before there is a place for it: what waits for its turn must not keep more urgent requests of the connection out.
+        let pass = self.way.enter(&outgoing.url, exchange.priority, deadline).await?;
         let _place = self.quota.enter(&self.limits, deadline).await?;
-        let mut response = self.transmit(outgoing, traffic, deadline).await?;
+        let mut response = self.transmit(outgoing, pass, traffic, deadline).await?;
         while hops > 0 {
             let Some(next) = wanted.redirected(response.status().as_u16(), response.headers()) else {
                 break;
@@ -209,7 +223,9 @@ impl Egress {
             let prepared = self.prepare(&wanted, exchange).await;
             let (outgoing, used_here) = prepared.map_err(Failure::after_sending)?;
             used = used_here;
-            let answer = self.transmit(outgoing, traffic, deadline).await;
+            let pass = self.way.enter(&outgoing.url, exchange.priority, deadline).await;
+            let pass = pass.map_err(|error| Failure::from(error).after_sending())?;
+            let answer = self.transmit(outgoing, pass, traffic, deadline).await;
             response = answer.map_err(Failure::after_sending)?;
             hops -= 1;
         }
@@ -296,12 +312,14 @@ impl Egress {
     async fn transmit(
         &self,
         outgoing: Outgoing,
+        pass: Pass,
         traffic: Traffic<'_>,
         deadline: Instant,
     ) -> Result<reqwest::Response, Failure> {
         self.quota.admit(&self.limits, outgoing.size())?;
         self.quota.pace(&self.limits, deadline).await?;
-        client::send(outgoing, traffic, deadline).await
+        let sending = client::send(outgoing, traffic, deadline);
+        pass.through(sending, Failure::no_answer).await
     }
 
     /// Begins an authorization by a person; see `oauth`.

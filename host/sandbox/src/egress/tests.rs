@@ -17,6 +17,7 @@ use crate::binding::{CredentialError, NoStorage, Secret, TracingObserver};
 mod bounds;
 mod names;
 mod redirects;
+mod upstreams;
 mod urls;
 
 const MAX_BODY: usize = 32 << 20;
@@ -151,6 +152,7 @@ async fn send_with(
 ) -> (Result<HttpResponse, Failure>, Meter) {
     let (meter, budget) = (Meter::default(), ResponseBudget::of(max));
     let exchange = Exchange {
+        priority: Priority::default(),
         remaining: Duration::from_secs(30),
         budget: &budget,
         meter: &meter,
@@ -487,6 +489,7 @@ async fn credentials_that_are_not_given() {
     let unbound = error({
         let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_BODY));
         let exchange = Exchange {
+            priority: Priority::default(),
             remaining: Duration::from_secs(30),
             budget: &budget,
             meter: &meter,

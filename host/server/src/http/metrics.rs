@@ -127,6 +127,10 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiP
         {
             ledger.add_circuit(tenant.as_str(), connection.as_str(), &circuit);
         }
+        let upstreams = state.service.engine().upstreams(&tenant).await;
+        for upstream in upstreams.map_err(problem::flow)? {
+            ledger.add_upstream(tenant.as_str(), &upstream);
+        }
         let webhooks = store.webhooks(&tenant).await;
         for webhook in webhooks.map_err(|error| problem::store(&error))? {
             ledger.add_webhook(tenant.as_str(), &webhook);
@@ -151,8 +155,18 @@ struct Ledger {
     failing: IntGaugeVec,
     denials: IntCounterVec,
     circuits: IntGaugeVec,
+    upstreams: Upstreams,
     events_waiting: IntGaugeVec,
     webhooks_disabled: IntGaugeVec,
+}
+
+/// Of upstream accounts. What waited is what this node knows of.
+struct Upstreams {
+    down: IntGaugeVec,
+    held: IntGaugeVec,
+    left: IntGaugeVec,
+    waited: IntCounterVec,
+    waited_ms: IntCounterVec,
 }
 
 impl Ledger {
@@ -196,6 +210,33 @@ impl Ledger {
                 "1 while the connection is not called, because it crashed too often or was stopped; nothing while all is well.",
                 &["tenant", "connection"],
             )?,
+            upstreams: Upstreams {
+                down: gauge(
+                    "stecker_upstream_breaker_state",
+                    "2 while a host of the upstream account is down and nothing is sent to it, 1 while it is tried; nothing while all is well.",
+                    &["tenant", "account", "host"],
+                )?,
+                held: gauge(
+                    "stecker_upstream_held",
+                    "1 while nothing is sent for the upstream account, because its system asked for that.",
+                    &["tenant", "account"],
+                )?,
+                left: gauge(
+                    "stecker_upstream_requests_left",
+                    "Requests that the system of the upstream account says are left; nothing if it does not say.",
+                    &["tenant", "account"],
+                )?,
+                waited: counted(
+                    "stecker_upstream_waited_total",
+                    "Requests that had to wait for their turn in the upstream account's budget.",
+                    &["tenant", "account"],
+                )?,
+                waited_ms: counted(
+                    "stecker_upstream_waited_milliseconds_total",
+                    "How long they waited in all.",
+                    &["tenant", "account"],
+                )?,
+            },
             events_waiting: gauge(
                 "stecker_webhook_events_waiting",
                 "Events on their way to a webhook.",
@@ -234,6 +275,34 @@ impl Ledger {
         self.circuits
             .with_label_values(&[tenant, connection])
             .set(i64::from(matches!(circuit.state, Open | Probing)));
+    }
+
+    fn add_upstream(&self, tenant: &str, upstream: &stecker_model::api::UpstreamInfo) {
+        use stecker_model::api::BreakerState::HalfOpen;
+        let labels = [tenant, upstream.account.as_str()];
+        let gauges = &self.upstreams;
+        // Only hosts in trouble: a grant with a wildcard lets a plugin name many.
+        for host in upstream.down() {
+            let state = if host.breaker.state == HalfOpen { 1 } else { 2 };
+            let [tenant, account] = labels;
+            gauges
+                .down
+                .with_label_values(&[tenant, account, &host.host])
+                .set(state);
+        }
+        gauges
+            .held
+            .with_label_values(&labels)
+            .set(i64::from(upstream.hold.is_some()));
+        if let Some(learned) = &upstream.learned {
+            let left = i64::try_from(learned.left).unwrap_or(i64::MAX);
+            gauges.left.with_label_values(&labels).set(left);
+        }
+        gauges.waited.with_label_values(&labels).inc_by(upstream.waited);
+        gauges
+            .waited_ms
+            .with_label_values(&labels)
+            .inc_by(upstream.waited_ms);
     }
 
     fn add_webhook(&self, tenant: &str, webhook: &stecker_model::api::WebhookInfo) {

@@ -169,6 +169,13 @@ async fn flows(service: &Service) -> Vec<Probe> {
                 hint,
             );
         }
+        if let Some(upstream) = &status.upstream {
+            let account = &upstream.account;
+            let hint = format!(
+                "it goes on by itself; `stecker upstream show {account}` tells more, and `stecker upstream close {account}` has it tried now"
+            );
+            return bad(name, format!("waits: {}", upstream.message), hint);
+        }
         if let (FlowHealth::Failing, Some(error)) = (status.health, &status.last_error) {
             let hint = format!(
                 "`stecker connection check {}` tries the source",

@@ -13,6 +13,7 @@ mod replays;
 mod secrets;
 mod storage;
 mod tenants;
+mod upstreams;
 mod webhooks;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
     Authorization, Authorize, Authorized, Name, PluginRef, RecordId, RotateKeys, RotatedKeys, SecretInfo,
@@ -526,6 +528,18 @@ impl Operations for Service {
 
     async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem> {
         denials::clear_denials(self, clear).await
+    }
+
+    async fn upstreams(&self) -> Result<Vec<UpstreamInfo>, Problem> {
+        upstreams::list(self).await
+    }
+
+    async fn upstream(&self, account: &Name) -> Result<UpstreamInfo, Problem> {
+        upstreams::show(self, account).await
+    }
+
+    async fn close_upstream(&self, account: &Name, request: &CloseUpstream) -> Result<UpstreamInfo, Problem> {
+        upstreams::close(self, account, &request.reason).await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantInfo>, Problem> {

@@ -5,8 +5,8 @@ use serde_json::Value;
 use stecker_model::{
     RecordId, Setup,
     api::{
-        EditPayload, PreviewReplay, QuarantineSelection, ReconcileFilter, ReconcileRequest, RecordFilter,
-        ReplayEvent, ReplaySelection, StartReplay, Vacuum,
+        CloseUpstream, EditPayload, PreviewReplay, QuarantineSelection, ReconcileFilter, ReconcileRequest,
+        RecordFilter, ReplayEvent, ReplaySelection, StartReplay, Vacuum,
     },
 };
 use stecker_server::Operations as _;
@@ -42,6 +42,20 @@ async fn the_client_gets_what_the_service_says() {
         client.flow(&flow).await.unwrap_err(),
         service.flow(&flow).await.unwrap_err()
     );
+    assert_eq!(client.upstreams().await, service.upstreams().await);
+    assert_eq!(
+        client.upstream(&flow).await.unwrap_err(),
+        service.upstream(&flow).await.unwrap_err()
+    );
+    for reason in ["", "it is back"] {
+        let close = CloseUpstream {
+            reason: reason.to_owned(),
+        };
+        assert_eq!(
+            client.close_upstream(&flow, &close).await.unwrap_err(),
+            service.close_upstream(&flow, &close).await.unwrap_err()
+        );
+    }
     let every = ReconcileFilter::default();
     assert_eq!(client.reconciles(&every).await, service.reconciles(&every).await);
     assert_eq!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 61] = [
+const OPERATIONS: [&str; 64] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
     "get /api/v1/connections",
@@ -35,6 +35,8 @@ const OPERATIONS: [&str; 61] = [
     "get /api/v1/storage",
     "get /api/v1/tenant",
     "get /api/v1/tenants",
+    "get /api/v1/upstreams",
+    "get /api/v1/upstreams/{name}",
     "get /api/v1/webhooks",
     "get /api/v1/webhooks/{name}",
     "get /api/v1/webhooks/{name}/deliveries",
@@ -63,6 +65,7 @@ const OPERATIONS: [&str; 61] = [
     "post /api/v1/secrets/{connection}/{credential}/authorized",
     "post /api/v1/storage/vacuum",
     "post /api/v1/tenant/limits",
+    "post /api/v1/upstreams/{name}/close",
     "post /api/v1/webhooks",
     "post /api/v1/webhooks/{name}/disable",
     "post /api/v1/webhooks/{name}/enable",

@@ -378,9 +378,17 @@ async fn what_waits_is_counted_over_all_flows_of_a_tenant(world: World) {
     world.commit(&lease, page, "c").await.unwrap();
     world.deliver(&lease, 1, delivered()).await;
     world.begin(&lease, &[2]).await.unwrap();
-    assert_eq!(waiting(world.tenant.as_str()).await, 2, "what is being sent waits too");
+    assert_eq!(
+        waiting(world.tenant.as_str()).await,
+        2,
+        "what is being sent waits too"
+    );
     world.settle(&lease, 2, quarantined()).await.unwrap();
-    assert_eq!(waiting(world.tenant.as_str()).await, 1, "what is with a person does not");
+    assert_eq!(
+        waiting(world.tenant.as_str()).await,
+        1,
+        "what is with a person does not"
+    );
 }
 
 async fn lists_are_filtered_and_go_on_where_they_ended(world: World) {

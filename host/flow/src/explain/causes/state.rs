@@ -49,9 +49,48 @@ pub(super) fn look(case: &Case) -> Vec<Finding> {
     }
     if goes_on {
         findings.extend(stopped(case));
+        findings.extend(waits_for_its_upstream(case));
     }
     findings.extend(by_state(case));
     findings
+}
+
+/// It has not been tried, because others found out that it would be in vain.
+fn waits_for_its_upstream(case: &Case) -> Option<Finding> {
+    let upstream = case.breaker.as_ref().filter(|_| case.failure.is_none())?;
+    let connection = &case.connection.name;
+    let (cause, what) = if upstream.held {
+        (Cause::RateLimit, "asked to be left alone")
+    } else {
+        (Cause::UpstreamDown, "does not answer")
+    };
+    let until = upstream.until.map_or_else(String::new, |until| {
+        format!(" It is tried again at {}.", time(until))
+    });
+    Some(
+        Finding::new(
+            cause,
+            Confidence::Certain,
+            format!(
+                "It waits because `{connection}` {what}, and was not even tried: {}.{until}",
+                first_line(&upstream.reason)
+            ),
+        )
+        .shown(
+            format!(
+                "nothing is asked of {} since {}",
+                upstream.upstream,
+                time(upstream.since)
+            ),
+            format!("upstream/{}", upstream.upstream),
+        )
+        .then(
+            format!("Nothing has to be done if `{connection}` comes back by itself; see whether it does."),
+            [OperatorCommand::Check {
+                connection: connection.clone(),
+            }],
+        ),
+    )
 }
 
 fn stopped(case: &Case) -> Option<Finding> {

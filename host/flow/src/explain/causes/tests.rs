@@ -369,6 +369,7 @@ fn the_first_cause_is_the_right_one() {
             "it is left alone",
             with(retrying("transient", "We are busy."), |case| {
                 case.breaker = Some(UpstreamBreaker {
+                    held: false,
                     upstream: "erp.example".to_owned(),
                     since: NOW - 1_000,
                     until: Some(NOW + 9_000),

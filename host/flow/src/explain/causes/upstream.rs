@@ -60,7 +60,8 @@ pub(super) fn look(case: &Case, failure: &Failure) -> Option<Finding> {
     let elsewhere = elsewhere(case, is_away);
     let status = http_status(message);
     let nobody = status.is_none() && says(message, &AWAY);
-    let (confidence, sentence) = if let Some(breaker) = &case.breaker {
+    let breaker = case.breaker.as_ref().filter(|breaker| !breaker.held);
+    let (confidence, sentence) = if let Some(breaker) = breaker {
         (
             Confidence::Certain,
             format!(
@@ -94,7 +95,7 @@ pub(super) fn look(case: &Case, failure: &Failure) -> Option<Finding> {
     let mut finding = with_failure(Finding::new(Cause::UpstreamDown, confidence, sentence), failure)
         .all_shown([others(case, failure)])
         .all_shown(elsewhere);
-    if let Some(breaker) = &case.breaker {
+    if let Some(breaker) = breaker {
         finding = finding.all_shown([Evidence {
             what: format!(
                 "nothing is asked of {} since {}{}",

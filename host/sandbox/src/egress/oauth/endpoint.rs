@@ -25,7 +25,7 @@ use super::super::{
     pool::Pool,
     quota::Quota,
 };
-use crate::{binding::Secret, meter::Meter};
+use crate::{binding::Secret, meter::Meter, upstream::Way};
 
 /// Tokens are small.
 const MAX_ANSWER: usize = 256 << 10;
@@ -43,6 +43,8 @@ pub(in super::super) struct TokenEndpoint {
     pub(in super::super) pool: Arc<Pool>,
     /// What goes to them counts as the connection's.
     pub(in super::super) quota: Arc<Quota>,
+    /// They do not count as the account's, but are watched like its other hosts.
+    pub(in super::super) way: Way,
 }
 
 /// What is exchanged for a token.
@@ -142,8 +144,12 @@ impl TokenEndpoint {
             idle: timeout,
             deadline: Instant::now() + timeout,
         };
-        let response = client::exchange(outgoing, bounds, traffic).await;
-        answer(response.map_err(without_detail)?)
+        let pass = self.way.ask(url, bounds.deadline).map_err(Refusal::other)?;
+        let sending = client::send(outgoing, traffic, bounds.deadline);
+        let response = pass.through(sending, Failure::no_answer).await;
+        let response = response.map_err(without_detail)?;
+        let response = client::receive(response, bounds, traffic).await;
+        answer(response.map_err(|error| without_detail(error.into()))?)
     }
 }
 

@@ -15,6 +15,7 @@ mod secrets;
 mod setups;
 mod storage;
 mod tenants;
+mod upstreams;
 mod webhooks;
 
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(reconciles::routes())
         .merge(denials::routes())
         .merge(tenants::routes())
+        .merge(upstreams::routes())
         .merge(webhooks::routes());
     let patient = OpenApiRouter::new()
         .merge(releases::routes())
