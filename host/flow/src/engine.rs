@@ -434,7 +434,8 @@ impl Engine {
         progress: &mut (dyn FnMut(&FlowStatus) + Send),
     ) -> Result<FlowStatus, FlowError> {
         let ctx = self.take(tenant, flow, stop).await?;
-        let mut run = std::pin::pin!(runner::run(ctx));
+        // On the heap: all that a flow does is in it.
+        let mut run = Box::pin(runner::run(ctx));
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
         let over = CancellationToken::new();
         let running = async {
