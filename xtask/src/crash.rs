@@ -5,17 +5,10 @@ use std::io::{self, Write as _};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use stecker_scenarios::{
-    Artifacts,
-    crash::{CrashAccount, CrashOptions, crash},
-};
+use stecker_scenarios::crash::{CrashAccount, CrashOptions, crash};
 use stecker_test_postgres::TestPostgres;
 
-use crate::{
-    cargo::{cargo, run, say},
-    demo::fresh_folder,
-    plugins, root, target,
-};
+use crate::{cargo::say, demo::fresh_folder, plugins};
 
 /// Kill hosts while they work, at seeded moments and at every named place of their code, and count what was lost or doubled
 ///
@@ -52,15 +45,7 @@ enum Database {
 
 impl Crash {
     pub(crate) fn run(&self) -> Result<()> {
-        say("building the plugins");
-        let plugins = plugins::build_into_target(&["demo-shop", "demo-erp", "jq"])?;
-        say("building the host");
-        // The whole workspace, because a part of it would be another set of features, and so another engine to compile.
-        run(cargo(&root()).args(["build", "--quiet", "--workspace", "--bins"]))?;
-        let artifacts = Artifacts {
-            stecker: target().join("debug/stecker"),
-            plugins,
-        };
+        let artifacts = plugins::artifacts()?;
         let postgres = match self.db {
             Database::Sqlite => None,
             Database::Postgres => Some(TestPostgres::start()?),

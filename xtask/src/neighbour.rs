@@ -7,16 +7,9 @@ use std::{
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use stecker_scenarios::{
-    Artifacts,
-    neighbour::{NeighbourAccount, NeighbourOptions, build_probe, neighbour},
-};
+use stecker_scenarios::neighbour::{NeighbourAccount, NeighbourOptions, build_probe, neighbour};
 
-use crate::{
-    cargo::{cargo, run, say},
-    demo::fresh_folder,
-    plugins, root, target,
-};
+use crate::{cargo::say, demo::fresh_folder, plugins, target};
 
 /// How much slower a tenant's steady flow gets while another tenant does all that a plugin can do to starve it
 ///
@@ -41,15 +34,8 @@ pub(crate) struct Neighbour {
 
 impl Neighbour {
     pub(crate) fn run(&self) -> Result<()> {
-        say("building the plugins");
-        let plugins = plugins::build_into_target(&["demo-shop", "demo-erp", "jq"])?;
+        let artifacts = plugins::artifacts()?;
         let probe = build_probe(&target().join("guest"), &say)?;
-        say("building the host");
-        run(cargo(&root()).args(["build", "--workspace", "--bin", "stecker"]))?;
-        let artifacts = Artifacts {
-            stecker: target().join("debug/stecker"),
-            plugins,
-        };
         let options = NeighbourOptions {
             quiet: Duration::from_secs(self.seconds) / 2,
             noisy: Duration::from_secs(self.seconds),

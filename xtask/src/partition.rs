@@ -5,18 +5,10 @@ use std::io::{self, Write as _};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use stecker_scenarios::{
-    Artifacts,
-    partition::{PartitionAccount, PartitionOptions, partition},
-};
+use stecker_scenarios::partition::{PartitionAccount, PartitionOptions, partition};
 use stecker_test_postgres::TestPostgres;
 
-use crate::{
-    cargo::{cargo, run, say},
-    crash,
-    demo::fresh_folder,
-    plugins, root, target,
-};
+use crate::{cargo::say, crash, demo::fresh_folder, plugins};
 
 /// Cut wires between two hosts, their Postgres and the systems while they work, and count what was lost or doubled
 ///
@@ -47,15 +39,7 @@ pub(crate) struct Partition {
 
 impl Partition {
     pub(crate) fn run(&self) -> Result<()> {
-        say("building the plugins");
-        let plugins = plugins::build_into_target(&["demo-shop", "demo-erp", "jq"])?;
-        say("building the host");
-        // The whole workspace, because a part of it would be another set of features, and so another engine to compile.
-        run(cargo(&root()).args(["build", "--quiet", "--workspace", "--bins"]))?;
-        let artifacts = Artifacts {
-            stecker: target().join("debug/stecker"),
-            plugins,
-        };
+        let artifacts = plugins::artifacts()?;
         let postgres = TestPostgres::start()?;
         let seed = self.seed.unwrap_or_else(crash::seed);
         let options = PartitionOptions {

@@ -12,7 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use stecker_build::{BuildRequest, BuiltPlugin, GuestToolchain, build_plugins};
 
-use crate::{root, target};
+use stecker_scenarios::Artifacts;
+
+use crate::{
+    cargo::{cargo, run, say},
+    root, target,
+};
 
 /// Build the first-party plugins into target/plugins
 ///
@@ -32,6 +37,19 @@ pub(crate) struct Plugins {
     /// Build quickly and without optimisation
     #[arg(long)]
     debug: bool,
+}
+
+/// The simulated job's plugins and the host, built for tests of the whole.
+pub(crate) fn artifacts() -> Result<Artifacts> {
+    say("building the plugins");
+    let plugins = build_into_target(&["demo-shop", "demo-erp", "jq"])?;
+    say("building the host");
+    // The whole workspace, because a part of it would be another set of features, and so another engine to compile.
+    run(cargo(&root()).args(["build", "--quiet", "--workspace", "--bins"]))?;
+    Ok(Artifacts {
+        stecker: target().join("debug/stecker"),
+        plugins,
+    })
 }
 
 impl Plugins {

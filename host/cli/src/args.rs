@@ -1,8 +1,13 @@
 //! The words of the command line.
 
+mod connection;
+mod denials;
 mod explain;
+mod flow;
+mod plugin;
 mod quarantine;
 mod reconcile;
+mod records;
 mod replay;
 mod secret;
 mod upstream;
@@ -11,11 +16,17 @@ mod webhook;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use stecker_model::{Name, Period, RecordId, RecordState};
+use stecker_model::{Name, Period};
 
+pub(crate) use connection::Connection;
+pub(crate) use denials::Denials;
 pub(crate) use explain::Explain;
+pub(crate) use flow::Flow;
+pub(crate) use plugin::{BuildPlugin, Kind, NewPlugin, Plugin, Release};
 pub(crate) use quarantine::{Decision, Edit, Quarantine, Selection};
 pub(crate) use reconcile::{Reconcile, ReconcileCommand, StartReconcile};
+pub(crate) use records::{RecordQuery, Records};
+use records::{moment, record_state};
 pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
 pub(crate) use secret::{Secret, SetSecret};
 pub(crate) use upstream::Upstream;
@@ -343,219 +354,6 @@ pub(crate) struct Apply {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Connection {
-    /// List connections
-    #[command(after_help = "Examples:\n  stecker connection list\n  stecker connection list --json")]
-    List,
-    /// Show a connection, and the last crash if it is not called
-    #[command(
-        after_help = "Examples:\n  stecker connection show shop\n  stecker connection show shop --json"
-    )]
-    Show {
-        /// The connection
-        name: Name,
-    },
-    /// Stop a connection: nothing of it is called until its circuit is closed
-    #[command(
-        after_help = "Examples:\n  stecker connection open-circuit erp --reason 'the ERP is being moved'\n\nFlows wait, records stay, webhooks are stored."
-    )]
-    OpenCircuit {
-        /// The connection
-        name: Name,
-        /// Why; shown with the connection and its flows
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-    },
-    /// Have a connection called again that crashed too often or was stopped
-    #[command(
-        after_help = "Examples:\n  stecker connection close-circuit erp\n  stecker connection close-circuit erp --reason 'memory raised'"
-    )]
-    CloseCircuit {
-        /// The connection
-        name: Name,
-        /// Why; kept in the audit trail
-        #[arg(long, value_name = "TEXT", default_value = "closed by hand")]
-        reason: String,
-    },
-    /// Try a connection; fails if a probe does
-    #[command(after_help = "Examples:\n  stecker connection check shop")]
-    Check {
-        /// The connection
-        name: Name,
-    },
-    /// List the streams of a connection
-    #[command(
-        after_help = "Examples:\n  stecker connection discover shop\n  stecker connection discover shop --json   with the schema of each"
-    )]
-    Discover {
-        /// The connection
-        name: Name,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Flow {
-    /// List flows and their accounts
-    #[command(after_help = "Examples:\n  stecker flow list\n  stecker flow list --json")]
-    List,
-    /// Read the source to its end and deliver what is due, with progress
-    #[command(after_help = "Examples:
-  stecker flow run orders-to-erp
-  stecker flow run orders-to-erp --timeout 10m
-  stecker flow run orders-to-erp --no-wait       only ask the server for it
-
-Fails if the source cannot be read. Records that go into quarantine are part of the account, not a failure.")]
-    Run {
-        /// The flow
-        name: Name,
-        /// Give up waiting after this long; the flow goes on where it is
-        #[arg(long, value_name = "PERIOD")]
-        timeout: Option<Period>,
-        /// Do not wait for the end; needs a server
-        #[arg(long, conflicts_with = "timeout")]
-        no_wait: bool,
-    },
-    /// Show a flow and its account
-    #[command(
-        after_help = "Examples:\n  stecker flow status orders-to-erp\n  stecker flow status orders-to-erp --json"
-    )]
-    Status {
-        /// The flow
-        name: Name,
-    },
-    /// Read and deliver nothing until resumed
-    #[command(
-        after_help = "Examples:\n  stecker flow pause orders-to-erp --reason 'stock-taking until noon'"
-    )]
-    Pause {
-        /// The flow
-        name: Name,
-        /// Why; shown with the flow
-        #[arg(long, value_name = "TEXT", default_value = "paused by hand")]
-        reason: String,
-    },
-    /// End a pause
-    #[command(after_help = "Examples:\n  stecker flow resume orders-to-erp")]
-    Resume {
-        /// The flow
-        name: Name,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Records {
-    /// List records
-    #[command(after_help = "Examples:
-  stecker records list --flow orders-to-erp
-  stecker records list --state quarantined --all --json
-  stecker records list --flow orders-to-erp --key ORD-1042")]
-    List(RecordQuery),
-    /// Show a record and every attempt to deliver it
-    #[command(after_help = "Examples:
-  stecker records show orders-to-erp/1042
-  stecker records show orders-to-erp/1042 --steps
-
---steps runs the flow's transforms again on its payload, now, on the current releases, and shows what each makes of it and what
-would be sent. Nothing is sent.")]
-    Show {
-        /// The record: flow and number
-        id: RecordId,
-        /// What each transform makes of it, and what would be sent
-        #[arg(long)]
-        steps: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RecordQuery {
-    /// Of this flow
-    #[arg(long, value_name = "NAME")]
-    pub(crate) flow: Option<Name>,
-    /// In this state: queued, sending, retrying, unknown, delivered, quarantined, dropped, discarded
-    #[arg(long, value_name = "STATE", value_parser = record_state)]
-    pub(crate) state: Option<RecordState>,
-    /// Of exactly this key
-    #[arg(long)]
-    pub(crate) key: Option<String>,
-    /// With this code of the last error
-    #[arg(long, value_name = "CODE")]
-    pub(crate) reason: Option<String>,
-    /// At most this many, 1 to 1000
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(crate) limit: u32,
-    /// Those after this one
-    #[arg(long, value_name = "ID")]
-    pub(crate) after: Option<RecordId>,
-    /// All of them, page after page
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-/// A moment (RFC 3339; without an offset in UTC; a day is its midnight), or a period ago; milliseconds since 1970.
-fn moment(text: &str) -> Result<i64, String> {
-    if let Ok(period) = text.parse::<Period>() {
-        let ago = i64::try_from(period.duration().as_millis()).unwrap_or(i64::MAX);
-        return Ok(jiff::Timestamp::now().as_millisecond().saturating_sub(ago));
-    }
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Ok(moment.as_millisecond());
-    }
-    text.parse::<jiff::civil::DateTime>()
-        .and_then(|local| local.to_zoned(jiff::tz::TimeZone::UTC))
-        .map(|moment| moment.timestamp().as_millisecond())
-        .map_err(|_| {
-            "give a moment such as 2026-11-27T10:00:00Z, a day such as 2026-11-27, or a period ago such as 2h"
-                .to_owned()
-        })
-}
-
-fn record_state(text: &str) -> Result<RecordState, String> {
-    RecordState::parse(text).ok_or_else(|| {
-        let states = RecordState::ALL.map(RecordState::as_str);
-        format!("there is no such state; the states are {}", states.join(", "))
-    })
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Denials {
-    /// List what was denied, folded by kind, the latest first
-    #[command(after_help = "Examples:
-  stecker denials list
-  stecker denials list --connection shop --rule http.host
-  stecker denials list --since 1h --json")]
-    List {
-        /// Of this connection
-        #[arg(long, value_name = "NAME")]
-        connection: Option<Name>,
-        /// Of the transforms of this flow
-        #[arg(long, value_name = "NAME", conflicts_with = "connection")]
-        flow: Option<Name>,
-        /// By this rule, such as http.host
-        #[arg(long)]
-        rule: Option<String>,
-        /// That happened within this time
-        #[arg(long, value_name = "PERIOD")]
-        since: Option<Period>,
-        /// At most this many kinds, 1 to 1000
-        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-        limit: u32,
-    },
-    /// Show a denial, and the smallest grant that would allow it
-    #[command(after_help = "Examples:\n  stecker denials show 3f1c0d9a5b7e2468")]
-    Show {
-        /// As `stecker denials list` names it
-        id: String,
-    },
-    /// Forget denials; what is still asked for comes back
-    #[command(after_help = "Examples:\n  stecker denials clear\n  stecker denials clear --connection shop")]
-    Clear {
-        /// Only those of this connection
-        #[arg(long, value_name = "NAME")]
-        connection: Option<Name>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Tenant {
     /// List every tenant of the host, with what it used today
     #[command(after_help = "Examples:\n  stecker tenant list\n  stecker tenant list --json")]
@@ -588,87 +386,6 @@ What is left out is as usual. It counts from the next call on.")]
         /// TOML or JSON, by its extension
         file: PathBuf,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Release {
-    /// List releases
-    #[command(after_help = "Examples:\n  stecker release list\n  stecker release list --json")]
-    List,
-    /// Add a component; the same one again changes nothing
-    #[command(after_help = "Examples:\n  stecker release add target/plugins/acme-shop-1.0.0.wasm")]
-    Add {
-        /// The component
-        file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Plugin {
-    /// Write a new plugin that builds and has a test
-    #[command(after_help = "Examples:
-  stecker plugin new acme/shop --kind source
-  stecker plugin new acme/ledger --kind destination --path connectors/ledger
-  stecker plugin new acme/clean-up --kind transform --sdk-path ../stecker/plugin-sdk/rust")]
-    New(NewPlugin),
-    /// Build the plugins of a folder
-    #[command(after_help = "Examples:
-  stecker plugin build
-  stecker plugin build plugins --only acme/shop --out dist
-
-The first build may fetch a compiler for WebAssembly; that takes minutes once.")]
-    Build(BuildPlugin),
-    /// Show what a component is, asks for and says of itself
-    #[command(after_help = "Examples:
-  stecker plugin inspect target/plugins/acme-shop-0.1.0.wasm
-  stecker plugin inspect target/plugins/acme-shop-0.1.0.wasm --json
-
-It runs in the sandbox, without any grant, and is not added to the host.")]
-    Inspect {
-        /// The component
-        file: PathBuf,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NewPlugin {
-    /// `namespace/name`
-    pub(crate) name: stecker_registry::PluginName,
-    /// What it does
-    #[arg(long, value_name = "KIND")]
-    pub(crate) kind: Kind,
-    /// Where to; not there yet, or empty [default: the name, in this folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) path: Option<PathBuf>,
-    /// The SDK as a folder [default: found above the new folder or this one, if it is there]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) sdk_path: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Reads records from a system
-    Source,
-    /// Writes records to a system
-    Destination,
-    /// Makes records into other records
-    Transform,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BuildPlugin {
-    /// A plugin's folder, or that of a workspace of plugins
-    #[arg(default_value = ".")]
-    pub(crate) dir: PathBuf,
-    /// Only this one, by name or by Cargo package; may be given several times
-    #[arg(long, value_name = "NAME")]
-    pub(crate) only: Vec<String>,
-    /// Where the components go [default: plugins, in Cargo's target folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-    /// Quick to build, large and slow; not to be published
-    #[arg(long)]
-    pub(crate) debug: bool,
 }
 
 #[derive(Debug, Args)]

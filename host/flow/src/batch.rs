@@ -1,14 +1,15 @@
 //! One batch of a flow: bound, marked as being sent, transformed, written or looked up, and settled record by record.
 
+mod concluding;
+mod shared;
+
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use stecker_model::{
-    DeliveryPolicy, ErrorCode, Finding, LookupItem, Record, RecordState, RepairKind, RetryClass, WriteItem,
-    api::{CircuitState, Reason},
+    ErrorCode, Finding, LookupItem, Record, RecordState, RepairKind, WriteItem, api::CircuitState,
 };
 use stecker_sandbox::CallError;
 use stecker_store::{DueRecord, SettledState, Settlement, StoreError};
@@ -18,60 +19,15 @@ use crate::{
     calls::Bound,
     context::FlowContext,
     evidence, fail_point,
-    outcome::{self, Progress, Standing, Verdict},
-    prepare::{self, BatchFailed, Prepared},
-    reach::{Passage, Reach, passage},
-    sizing::{BatchSize, Went},
-    tries::Tries,
+    outcome::{self, Progress, Verdict},
+    prepare::{self, Prepared},
+    sizing::Went,
 };
+
+pub(crate) use shared::{Shared, locked};
 
 /// The attribute that says so, see `write-item` in the contract.
 const REPAIR: &str = "repair";
-
-/// What the lanes of one flow tell each other.
-pub(crate) struct Shared {
-    /// Records that brought a whole batch down, or may have: they go one by one until they are settled, so that a poisonous
-    /// one is found and its neighbours are not punished.
-    pub(crate) suspects: HashSet<i64>,
-    /// Nothing is sent before this moment, because the destination asked for it.
-    pub(crate) hold_until: i64,
-    /// Failed lookups in a row, per record.
-    lookups: HashMap<i64, u32>,
-    /// Whether anything gets through.
-    reach: Reach,
-    /// How many records a batch takes.
-    size: BatchSize,
-}
-
-impl Shared {
-    pub(crate) fn new(policy: &DeliveryPolicy) -> Self {
-        Self {
-            suspects: HashSet::new(),
-            hold_until: 0,
-            lookups: HashMap::new(),
-            reach: Reach::default(),
-            size: BatchSize::new(policy.batch),
-        }
-    }
-
-    /// Records that a batch takes now. One, as long as nothing gets through: more could only fail.
-    pub(crate) fn batch(&self) -> usize {
-        if self.reach.is_blocked() {
-            1
-        } else {
-            self.size.get()
-        }
-    }
-
-    /// Batches at the same time, of at most `most`. As long as nothing gets through, one at a time finds out whether it does again.
-    pub(crate) fn lanes(&self, most: usize) -> usize {
-        if self.reach.is_blocked() { 1 } else { most }
-    }
-}
-
-pub(crate) fn locked(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One lane's work: from due to settled. Returns the records it was about.
 pub(crate) async fn deliver_batch(
@@ -371,235 +327,4 @@ impl Work<'_> {
             _ => None,
         }
     }
-
-    fn conclude(&mut self, items: Vec<Item>, verdicts: Result<Vec<Verdict>, CallError>) {
-        match verdicts {
-            Ok(verdicts) => {
-                // An answer to "is it there?" is an answer, whatever it says.
-                let passage = if self.lookup {
-                    Passage::Through
-                } else {
-                    passage(&verdicts)
-                };
-                self.note(passage, &items, asked_to_wait(&verdicts));
-                let mut verdicts = verdicts.into_iter();
-                for mut item in items {
-                    let open: Vec<String> = item.open_outputs().map(|output| output.key.clone()).collect();
-                    let own: Vec<Verdict> = verdicts.by_ref().take(open.len()).collect();
-                    for (output, verdict) in open.into_iter().zip(&own) {
-                        if let Verdict::Done { external_id, .. } = verdict {
-                            item.progress.done(&output, external_id.clone());
-                        }
-                    }
-                    item.answer = Some(evidence::of_answer(&own));
-                    self.settle(&item, outcome::combine(own));
-                }
-            }
-            Err(error) if self.lookup => self.lookup_failed(&items, &error),
-            Err(error) => {
-                tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = items.len(), %error, "writing a batch failed");
-                let verdict = Verdict::of_failed_write(&error);
-                let about_a_record = outcome::is_about_a_record(&error);
-                // Those that may be what the batch failed for go one by one.
-                if about_a_record || !matches!(error, CallError::Plugin(_) | CallError::Busy { .. }) {
-                    let suspects = items.iter().map(|item| item.due.seq);
-                    locked(self.shared).suspects.extend(suspects);
-                }
-                let verdicts = std::slice::from_ref(&verdict);
-                self.note(passage(verdicts), &items, asked_to_wait(verdicts));
-                if about_a_record && items.len() > 1 {
-                    return self.one_by_one(&items, &outcome::call_reason(&error));
-                }
-                for item in &items {
-                    self.settle(item, verdict.clone());
-                }
-            }
-        }
-    }
-
-    /// What a batch says about the way, and what follows for the batches after it: a destination that asked for a pause gets it, and so does
-    /// one that lets nothing through.
-    fn note(&self, passage: Passage, items: &[Item], asked_ms: Option<u64>) {
-        let mut shared = locked(self.shared);
-        shared.reach.note(passage, items.iter().map(|item| item.due.seq));
-        let Passage::Blocked(class) = passage else { return };
-        let pause = if class != RetryClass::Unavailable || shared.reach.is_blocked() {
-            let budget = self.ctx.spec.retry.budget(class);
-            crate::backoff::pause_ms(&budget, shared.reach.batches(), asked_ms, &mut rand::rng())
-        } else {
-            asked_ms.and_then(|pause| i64::try_from(pause).ok()).unwrap_or(0)
-        };
-        shared.hold_until = shared.hold_until.max(self.ctx.now().saturating_add(pause));
-    }
-
-    /// A batch that was refused for one of its records says nothing about the others.
-    fn one_by_one(&mut self, items: &[Item], reason: &Reason) {
-        for item in items {
-            let again = SettledState::Retry {
-                at: self.ctx.now(),
-                reason: reason.clone(),
-            };
-            self.push(&item.due, again, item.progress.to_text(), "retry");
-            self.add_evidence(item);
-        }
-    }
-
-    /// The answer to "is it there?" did not come either: ask again later, however long that takes. Sending it again without
-    /// knowing would be the one thing worse than waiting.
-    fn lookup_failed(&mut self, items: &[Item], error: &CallError) {
-        tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = items.len(), %error, "a lookup failed");
-        let reason = outcome::call_reason(error);
-        let class = RetryClass::of(error.code().as_str());
-        if class.is_on_the_way() {
-            self.note(Passage::Blocked(class), items, None);
-        }
-        for item in items {
-            let failures = {
-                let mut shared = locked(self.shared);
-                let failures = shared.lookups.entry(item.due.seq).or_default();
-                *failures = failures.saturating_add(1);
-                *failures
-            };
-            let pause = crate::backoff::pause_ms(
-                &self.ctx.spec.retry.budget(class),
-                failures,
-                None,
-                &mut rand::rng(),
-            );
-            let at = self.ctx.now().saturating_add(pause);
-            self.push(
-                &item.due,
-                SettledState::Unknown {
-                    at,
-                    reason: reason.clone(),
-                },
-                item.due.outputs.clone(),
-                "unknown",
-            );
-        }
-    }
-
-    /// The transforms could not take the batch. Passing errors are retried; anything else is looked at record by record, and
-    /// the record that fails alone is quarantined.
-    fn transform_failed(&mut self, batch: Vec<DueRecord>, failed: &BatchFailed) {
-        tracing::warn!(tenant = %self.ctx.tenant, flow = %self.ctx.flow(), records = batch.len(), error = %failed.error, "transforming a batch failed");
-        let alone = batch.len() == 1;
-        let passes = failed.code().passes_by_itself();
-        for due in batch {
-            let state = if self.lookup && (passes || !alone) {
-                if !passes {
-                    locked(self.shared).suspects.insert(due.seq);
-                }
-                SettledState::Unknown {
-                    at: self.ctx.now().saturating_add(1_000),
-                    reason: failed.reason(),
-                }
-            } else if passes {
-                let again = Verdict::Again {
-                    reason: failed.reason(),
-                    retry_after_ms: None,
-                };
-                let (state, tries) = self.state_for(again, &due, &Progress::default());
-                let outputs = due.outputs.clone();
-                self.push(&due, state, outputs, "retry");
-                if let Some(settled) = self.settled.last_mut() {
-                    settled.tries = tries;
-                }
-                continue;
-            } else if alone {
-                SettledState::Quarantined {
-                    reason: failed.reason(),
-                }
-            } else {
-                locked(self.shared).suspects.insert(due.seq);
-                SettledState::Retry {
-                    at: self.ctx.now(),
-                    reason: failed.reason(),
-                }
-            };
-            let word = if matches!(state, SettledState::Quarantined { .. }) {
-                "rejected"
-            } else {
-                "retry"
-            };
-            let outputs = due.outputs.clone();
-            self.push(&due, state, outputs, word);
-        }
-    }
-
-    fn settle(&mut self, item: &Item, verdict: Verdict) {
-        let word = verdict.word();
-        let (state, tries) = self.state_for(verdict, &item.due, &item.progress);
-        if !matches!(state, SettledState::Unknown { .. }) {
-            let mut shared = locked(self.shared);
-            shared.lookups.remove(&item.due.seq);
-            if matches!(
-                state,
-                SettledState::Delivered { .. } | SettledState::Quarantined { .. }
-            ) {
-                shared.suspects.remove(&item.due.seq);
-            }
-        }
-        self.push(&item.due, state, item.progress.to_text(), word);
-        self.add_evidence(item);
-        if let Some(settled) = self.settled.last_mut() {
-            settled.tries = tries;
-        }
-    }
-
-    /// What it was asked and answered, for the attempt's row.
-    fn add_evidence(&mut self, item: &Item) {
-        if let Some(settled) = self.settled.last_mut() {
-            settled.request.clone_from(&item.request);
-            settled.answer.clone_from(&item.answer);
-        }
-    }
-
-    /// A lookup is no attempt, but a record that was tried often enough and is not there is given up like any other.
-    fn state_for(
-        &self,
-        verdict: Verdict,
-        due: &DueRecord,
-        progress: &Progress,
-    ) -> (SettledState, Option<String>) {
-        let mut tries = Tries::parse(due.tries.as_deref());
-        let standing = Standing {
-            tries: &mut tries,
-            attempts: due.attempts_since_reset.saturating_add(u32::from(!self.lookup)),
-            excused: self.down || locked(self.shared).reach.is_blocked(),
-        };
-        let policy = &self.ctx.spec.retry;
-        let state = outcome::settle(
-            verdict,
-            progress,
-            standing,
-            policy,
-            self.ctx.now(),
-            &mut rand::rng(),
-        );
-        (state, tries.to_text())
-    }
-
-    fn push(&mut self, due: &DueRecord, to: SettledState, outputs: Option<String>, outcome: &str) {
-        self.settled.push(Settlement {
-            seq: due.seq,
-            to,
-            outputs,
-            outcome: outcome.to_owned(),
-            request: None,
-            answer: None,
-            tries: None,
-        });
-    }
-}
-
-/// The longest pause that any answer of a batch asked for.
-fn asked_to_wait(verdicts: &[Verdict]) -> Option<u64> {
-    verdicts
-        .iter()
-        .filter_map(|verdict| match verdict {
-            Verdict::Again { retry_after_ms, .. } => *retry_after_ms,
-            _ => None,
-        })
-        .max()
 }

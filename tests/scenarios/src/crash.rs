@@ -15,9 +15,8 @@ use anyhow::{Context as _, Result, ensure};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::Serialize;
 use stecker_model::FAIL_POINTS;
-use stecker_simulators::{Config, Faults, Running, Simulators};
 
-use crate::{Artifacts, Host, HostOptions, Job, JobAccount};
+use crate::{Artifacts, Host, HostOptions, Job, JobAccount, world::World};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -78,8 +77,6 @@ const CHANGES: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Between two changes of the world while a place is waited for.
 const PAUSE: Duration = Duration::from_millis(500);
-/// From the last kill until everything is right.
-const RECOVERY: Duration = Duration::from_secs(300);
 /// Short, because a node that is killed is started again long before a usual one runs out.
 const LEASE: &str = "2s";
 /// A place is passed up to so many times before the kill.
@@ -127,9 +124,7 @@ pub async fn crash(
 struct Crash {
     options: CrashOptions,
     rng: StdRng,
-    systems: Running,
-    /// What is in quarantine waits for a person, and so does every change of it.
-    bookable: Vec<u64>,
+    world: World,
     job: Job,
     nodes: Vec<Node>,
     at_a_moment: u32,
@@ -140,14 +135,8 @@ struct Crash {
 impl Crash {
     async fn begin(artifacts: &Artifacts, folder: &Path, options: CrashOptions) -> Result<Self> {
         let rng = StdRng::seed_from_u64(options.seed);
-        let systems = Simulators::start(Config {
-            orders: options.orders,
-            seed: options.seed,
-            faults: Faults::demo(),
-            ..Config::default()
-        })
-        .await?;
-        let job = Job::write(&folder.join("job"), artifacts, systems.announcement())?;
+        let world = World::start(options.orders, options.seed).await?;
+        let job = Job::write(&folder.join("job"), artifacts, world.systems.announcement())?;
         let mut nodes = Vec::new();
         for number in 1..=options.nodes {
             let host_options = HostOptions {
@@ -165,20 +154,11 @@ impl Crash {
         }
         let first = nodes.first().context("there has to be a host")?;
         job.apply(&first.host)?;
-        systems.set_webhook_url(Some(format!("{}/hooks/default/shop", first.host.url())));
-        let bookable = systems
-            .account()
-            .shop
-            .orders
-            .values()
-            .filter(|order| !order.must_be_rejected)
-            .map(|order| order.id)
-            .collect();
+        world.call(&first.host);
         Ok(Self {
             options,
             rng,
-            systems,
-            bookable,
+            world,
             job,
             nodes,
             at_a_moment: 0,
@@ -191,18 +171,8 @@ impl Crash {
         self.at_a_moment + self.at_a_place.values().sum::<u32>() + self.not_passed.values().sum::<u32>()
     }
 
-    /// The world goes on, whoever is dead.
     fn change(&mut self) -> Result<()> {
-        let ids: Vec<u64> = (0..CHANGES)
-            .filter_map(|_| {
-                let index = self.rng.random_range(0..self.bookable.len().max(1));
-                self.bookable.get(index).copied()
-            })
-            .collect();
-        self.systems
-            .update_orders(&ids)
-            .map_err(|unknown| anyhow::anyhow!("the shop does not know the orders {unknown:?}"))?;
-        Ok(())
+        self.world.change(&mut self.rng, CHANGES)
     }
 
     /// Waits for the end that the host was started for, and starts it again for the next one.
@@ -285,30 +255,14 @@ impl Crash {
             node.host.kill()?;
             node.host.start_again().await?;
         }
-        let begun = Instant::now();
         let host = &self.nodes.first().context("there has to be a host")?.host;
-        let job = loop {
-            let progress = self.job.progress(host).await?;
-            let truth = self.systems.account();
-            let account = JobAccount::of(&progress, &truth);
-            if progress.idle && truth.shop.webhooks.pending == 0 && account.holds().is_ok() {
-                break account;
-            }
-            if begun.elapsed() > RECOVERY {
-                account.holds().context("after the last kill")?;
-                anyhow::bail!(
-                    "not done {RECOVERY:?} after the last kill (seed {}): {progress:?}",
-                    self.options.seed
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
-        let recovering = begun.elapsed();
+        let right = self.world.is_right(&self.job, host).await;
+        let (job, recovering) = right.with_context(|| format!("seed {}", self.options.seed))?;
         let kills = self.kills();
         for node in self.nodes {
             node.host.stop().await?;
         }
-        self.systems.stop().await;
+        self.world.systems.stop().await;
         Ok(CrashAccount {
             kills,
             at_a_moment: self.at_a_moment,

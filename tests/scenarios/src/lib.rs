@@ -12,8 +12,11 @@ pub mod neighbour;
 pub mod partition;
 pub mod proxy;
 mod real_job;
+mod scene;
+mod world;
 
 pub use artifacts::Artifacts;
 pub use host::{Caller, Host, HostOptions};
 pub use job::{Job, JobAccount, Progress};
 pub use real_job::{RealAccount, RealJob};
+pub use scene::Scene;

@@ -3,6 +3,8 @@
 //! Nobody dies here: a host that is cut off goes on in the belief that it holds its flows, while another takes them over. What it still wants to
 //! write comes too late, or never, or twice, and must not count. The world goes on meanwhile, and the systems fail as on a bad day.
 
+mod kind;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -15,14 +17,15 @@ use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection, Row as _};
-use stecker_simulators::{Config, Faults, Running, Simulators};
 use tokio::time::sleep;
 
 use crate::{
     Artifacts, Host, HostOptions, Job, JobAccount,
     namespace::{Namespace, SYSTEMS, Systems},
     proxy::{Cut, Proxy, Way},
+    world::World,
 };
+use kind::Kind;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -70,69 +73,6 @@ pub struct PartitionAccount {
     pub recovering_seconds: f64,
 }
 
-/// What is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A host and the database, for a while; what was sent meanwhile arrives late.
-    Database,
-    /// Only what the host sends.
-    DatabaseHears,
-    /// Only what the database answers.
-    DatabaseAnswers,
-    /// A host and the database, for good on the connections that there are, which stay open.
-    DatabaseSwallowed,
-    /// The connections of a host to the database end.
-    DatabaseReset,
-    /// The answer to a commit.
-    CommitAnswered,
-    /// A commit and its answer.
-    Commit,
-    /// Both hosts and the database.
-    BothHosts,
-    /// The hosts and the destination, while the database can be reached.
-    Upstream,
-    /// What the destination answers after it has done what it was asked to.
-    UpstreamAnswers,
-}
-
-impl Kind {
-    const ALL: [Self; 10] = [
-        Self::Database,
-        Self::DatabaseHears,
-        Self::DatabaseAnswers,
-        Self::DatabaseSwallowed,
-        Self::DatabaseReset,
-        Self::CommitAnswered,
-        Self::Commit,
-        Self::BothHosts,
-        Self::Upstream,
-        Self::UpstreamAnswers,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Database => "database",
-            Self::DatabaseHears => "database-hears",
-            Self::DatabaseAnswers => "database-answers",
-            Self::DatabaseSwallowed => "database-swallowed",
-            Self::DatabaseReset => "database-reset",
-            Self::CommitAnswered => "commit-answered",
-            Self::Commit => "commit",
-            Self::BothHosts => "both-hosts",
-            Self::Upstream => "upstream",
-            Self::UpstreamAnswers => "upstream-answers",
-        }
-    }
-
-    /// Whether one host cannot work on while this lasts, so that the other has to.
-    const fn is_of_one_host(self) -> bool {
-        matches!(
-            self,
-            Self::Database | Self::DatabaseHears | Self::DatabaseAnswers | Self::DatabaseSwallowed
-        )
-    }
-}
-
 /// Orders that change at each cut.
 const CHANGES: usize = 3;
 /// Short, so that a cut can outlast it often.
@@ -144,8 +84,6 @@ const TAKEOVER: Duration = Duration::from_secs(45);
 const COMMIT: Duration = Duration::from_secs(5);
 /// From healing until a host is ready: the bound for an answer that never comes, and time to begin anew.
 const READY: Duration = Duration::from_secs(60);
-/// From the last cut until everything is right.
-const RECOVERY: Duration = Duration::from_secs(300);
 /// Ends of flows that lost their lease, as a host's log has them.
 const FENCED: &str = "the lease went to somebody else";
 
@@ -213,11 +151,10 @@ impl Node {
 struct Run {
     options: PartitionOptions,
     rng: StdRng,
-    systems: Running,
+    world: World,
     erp: Proxy,
     /// Never cut: it is there for an address that everybody can reach.
     _shop: Proxy,
-    bookable: Vec<u64>,
     job: Job,
     nodes: Vec<Node>,
     /// Around the wires.
@@ -233,16 +170,10 @@ struct Run {
 impl Run {
     async fn begin(artifacts: &Artifacts, folder: &Path, options: PartitionOptions) -> Result<Self> {
         let rng = StdRng::seed_from_u64(options.seed);
-        let systems = Simulators::start(Config {
-            orders: options.orders,
-            seed: options.seed,
-            faults: Faults::demo(),
-            ..Config::default()
-        })
-        .await?;
+        let world = World::start(options.orders, options.seed).await?;
         let address = options.namespaces.then(Systems::make).transpose()?;
         let systems_at = address.as_ref().map_or(Ipv4Addr::LOCALHOST, |_| SYSTEMS);
-        let mut announcement = systems.announcement().clone();
+        let mut announcement = world.systems.announcement().clone();
         let (erp, erp_url) = Proxy::before(&announcement.erp_url, systems_at).await?;
         let (shop, shop_url) = Proxy::before(&announcement.shop_url, systems_at).await?;
         (announcement.erp_url, announcement.shop_url) = (erp_url, shop_url);
@@ -273,23 +204,14 @@ impl Run {
         }
         let first = nodes.first().context("there are two hosts")?;
         job.apply(&first.host)?;
-        systems.set_webhook_url(Some(format!("{}/hooks/default/shop", first.host.url())));
-        let bookable = systems
-            .account()
-            .shop
-            .orders
-            .values()
-            .filter(|order| !order.must_be_rejected)
-            .map(|order| order.id)
-            .collect();
+        world.call(&first.host);
         let database = PgConnection::connect(&options.database).await?;
         Ok(Self {
             options,
             rng,
-            systems,
+            world,
             erp,
             _shop: shop,
-            bookable,
             job,
             nodes,
             database,
@@ -305,18 +227,8 @@ impl Run {
         self.nodes.get(number).context("there is no such host")
     }
 
-    /// The world goes on, whoever hears of it.
     fn change(&mut self) -> Result<()> {
-        let ids: Vec<u64> = (0..CHANGES)
-            .filter_map(|_| {
-                let index = self.rng.random_range(0..self.bookable.len().max(1));
-                self.bookable.get(index).copied()
-            })
-            .collect();
-        self.systems
-            .update_orders(&ids)
-            .map_err(|unknown| anyhow::anyhow!("the shop does not know the orders {unknown:?}"))?;
-        Ok(())
+        self.world.change(&mut self.rng, CHANGES)
     }
 
     fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
@@ -462,22 +374,8 @@ impl Run {
     }
 
     async fn finish(mut self, cutting: Duration) -> Result<PartitionAccount> {
-        let begun = Instant::now();
         let host = &self.nodes.first().context("there are two hosts")?.host;
-        let job = loop {
-            let progress = self.job.progress(host).await?;
-            let truth = self.systems.account();
-            let account = JobAccount::of(&progress, &truth);
-            if progress.idle && truth.shop.webhooks.pending == 0 && account.holds().is_ok() {
-                break account;
-            }
-            if begun.elapsed() > RECOVERY {
-                account.holds().context("after the last cut")?;
-                anyhow::bail!("not done {RECOVERY:?} after the last cut: {progress:?}");
-            }
-            sleep(Duration::from_millis(100)).await;
-        };
-        let recovering = begun.elapsed();
+        let (job, recovering) = self.world.is_right(&self.job, host).await?;
         // A host that never got over a cut has nothing any more after some seconds; neither may be such a one.
         self.each_can_work_alone().await?;
         let mut fenced = 0;
@@ -488,7 +386,7 @@ impl Run {
             commits_met += node.wire.commits_met();
             node.host.stop().await?;
         }
-        self.systems.stop().await;
+        self.world.systems.stop().await;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Ok(PartitionAccount {
             cuts: self.kinds.values().sum(),

@@ -74,19 +74,17 @@ async fn orders_are_delivered_while_every_host_is_replaced() {
         hosts[number].start_again().await.unwrap();
         is_booked(&systems, more(&systems, 5)).await;
     }
-    let account = loop {
+    let mut patience = 600;
+    loop {
         let progress = Progress::of(&hosts[1]).await.unwrap();
         let account = JobAccount::of(&progress, &systems.account());
         if progress.idle && account.holds().is_ok() {
-            break account;
+            break;
         }
+        patience -= 1;
+        assert!(patience > 0, "{account:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    assert_eq!(
-        (account.lost, account.duplicated, account.out_of_order),
-        (0, 0, 0),
-        "{account:?}"
-    );
+    }
     for host in hosts {
         host.stop().await.unwrap();
     }

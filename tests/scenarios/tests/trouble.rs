@@ -7,72 +7,27 @@
     reason = "a test that fails says where; one that is skipped says why"
 )]
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use stecker_model::{RecordState, api::FlowStatus};
-use stecker_scenarios::{Artifacts, Host, HostOptions, Job, Progress};
+use stecker_scenarios::{Artifacts, Host, HostOptions, Job, Progress, Scene};
 use stecker_simulators::{Config, Faults, Running, Simulators};
-use tempfile::TempDir;
 
 /// Budgets that an outage of a few seconds would use up several times over.
 const SHORT: &str = r#"retry = { max-attempts = 6, base = "20ms", cap = "100ms" }"#;
 
-struct Scene {
-    systems: Running,
-    host: Host,
-    folder: TempDir,
-}
-
-impl Scene {
-    /// A shop whose orders come by webhooks alone, so that they come in whatever happens to calls.
-    async fn set_up(faults: Faults) -> Option<Self> {
-        let artifacts = Artifacts::or_skip()?;
-        let systems = Simulators::start(Config {
-            orders: 0,
-            faults,
-            ..Config::default()
-        })
-        .await
-        .unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let host = Host::start(&artifacts, &folder.path().join("data"), HostOptions::default())
-            .await
-            .unwrap();
-        let job = Job::write(&folder.path().join("job"), &artifacts, systems.announcement()).unwrap();
-        let setup = fs::read_to_string(job.setup()).unwrap();
-        let changed = setup
-            .replace(
-                r#"trigger = { every = "1s", webhook = true }"#,
-                "trigger = { webhook = true }",
-            )
-            .replace(
-                r#"retry = { max-attempts = 20, base = "100ms", cap = "3s" }"#,
-                SHORT,
-            );
-        assert_eq!(changed.matches(SHORT).count(), 2);
-        fs::write(job.setup(), changed).unwrap();
-        job.apply(&host).unwrap();
-        systems.set_webhook_url(Some(format!("{}/hooks/default/shop", host.url())));
-        Some(Self {
-            systems,
-            host,
-            folder,
-        })
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Progress, &Running) -> bool) -> Progress {
-        for _ in 0..900 {
-            let progress = Progress::of(&self.host).await.unwrap();
-            if holds(&progress, &self.systems) {
-                return progress;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!(
-            "it never came to this: {what}; {:?}",
-            Progress::of(&self.host).await
-        );
-    }
+/// Orders come by webhooks alone, so that they come in whatever happens to calls.
+async fn set_up() -> Option<Scene> {
+    let artifacts = Artifacts::or_skip()?;
+    let scene = Scene::by_webhook(&artifacts, Faults::off(), |setup| {
+        let usual = r#"retry = { max-attempts = 20, base = "100ms", cap = "3s" }"#;
+        assert_eq!(setup.matches(usual).count(), 2);
+        setup.replace(usual, SHORT)
+    })
+    .await
+    .unwrap();
+    scene.systems.set_webhook_url(Some(scene.url()));
+    Some(scene)
 }
 
 fn is_all_there(progress: &Progress) -> bool {
@@ -84,7 +39,7 @@ fn is_all_there(progress: &Progress) -> bool {
 
 /// Orders meet an ERP that answers every call like this, much longer than their own budgets last; then it is well again.
 async fn nothing_is_given_up_over(trouble: Faults) {
-    let Some(scene) = Scene::set_up(Faults::off()).await else {
+    let Some(scene) = set_up().await else {
         return;
     };
     scene.systems.set_faults(trouble).unwrap();
@@ -93,18 +48,21 @@ async fn nothing_is_given_up_over(trouble: Faults) {
         .until("every order came in", |progress, _| {
             progress.orders.values().sum::<u64>() == 40
         })
-        .await;
+        .await
+        .unwrap();
     let injected = |systems: &Running| systems.account().faults.values().sum::<u64>();
     // The upstream is left alone soon, so there are not many; and one order is allowed six attempts.
     scene
         .until("the trouble was met again and again", |_, systems| {
             injected(systems) > 8
         })
-        .await;
+        .await
+        .unwrap();
     scene.systems.set_faults(Faults::off()).unwrap();
     let progress = scene
         .until("all is delivered", |progress, _| is_all_there(progress))
-        .await;
+        .await
+        .unwrap();
     let verdict = scene.systems.account().verdict();
     assert_eq!(progress.orders_in(RecordState::Quarantined), 0, "{progress:?}");
     assert_eq!(progress.orders_in(RecordState::Delivered), 40, "{progress:?}");
@@ -137,6 +95,16 @@ async fn a_rate_limit_costs_no_order_its_attempts() {
     trouble.retry_after_seconds = 0;
     trouble.max_in_a_row = u32::MAX;
     nothing_is_given_up_over(trouble).await;
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it never came to this: {what}");
 }
 
 /// A tenant that has thousands of records to move, on a database with one writer, while another one gets an order now and then.
@@ -175,14 +143,10 @@ async fn a_mountain_of_one_tenant_does_not_stand_in_the_way_of_anothers_order() 
     apply("calm", &calm);
     calm.set_webhook_url(Some(format!("{}/hooks/calm/shop", host.url())));
     apply("busy", &busy);
-    while delivered("busy") < 100 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until("the mountain is being moved", || delivered("busy") >= 100).await;
     for booked in 1..=20 {
         calm.create_orders(1);
-        while calm.account().verdict().booked < booked {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("an order is booked", || calm.account().verdict().booked >= booked).await;
     }
     let done = busy.account().verdict().booked;
     assert!(

@@ -10,64 +10,16 @@
 use std::{fs, time::Duration};
 
 use stecker_model::RecordState;
-use stecker_scenarios::{Artifacts, Host, HostOptions, Job, Progress};
-use stecker_simulators::{Config, Faults, Running, Simulators};
-use tempfile::TempDir;
+use stecker_scenarios::{Artifacts, Progress, Scene};
+use stecker_simulators::Faults;
 
-struct Scene {
-    systems: Running,
-    host: Host,
-    folder: TempDir,
-}
-
-impl Scene {
-    /// A shop without orders, whose orders come by webhooks alone.
-    async fn set_up(faults: Faults) -> Option<Self> {
-        let artifacts = Artifacts::or_skip()?;
-        let systems = Simulators::start(Config {
-            orders: 0,
-            faults,
-            ..Config::default()
-        })
-        .await
-        .unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let host = Host::start(&artifacts, &folder.path().join("data"), HostOptions::default())
+async fn set_up(faults: Faults) -> Option<Scene> {
+    let artifacts = Artifacts::or_skip()?;
+    Some(
+        Scene::by_webhook(&artifacts, faults, |setup| setup)
             .await
-            .unwrap();
-        let job = Job::write(&folder.path().join("job"), &artifacts, systems.announcement()).unwrap();
-        let setup = fs::read_to_string(job.setup()).unwrap();
-        let by_webhook = setup.replace(
-            r#"trigger = { every = "1s", webhook = true }"#,
-            "trigger = { webhook = true }",
-        );
-        assert_ne!(setup, by_webhook);
-        fs::write(job.setup(), by_webhook).unwrap();
-        job.apply(&host).unwrap();
-        Some(Self {
-            systems,
-            host,
-            folder,
-        })
-    }
-
-    fn url(&self) -> String {
-        format!("{}/hooks/default/shop", self.host.url())
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Progress, &Running) -> bool) -> Progress {
-        for _ in 0..600 {
-            let progress = Progress::of(&self.host).await.unwrap();
-            if holds(&progress, &self.systems) {
-                return progress;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!(
-            "it never came to this: {what}; {:?}",
-            Progress::of(&self.host).await
-        );
-    }
+            .unwrap(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,7 +27,7 @@ async fn doubled_and_disordered_events_end_as_one_sale_at_the_latest_version() {
     let mut faults = Faults::off();
     faults.webhook_duplicate = 0.5;
     faults.webhook_reorder = 0.5;
-    let Some(scene) = Scene::set_up(faults).await else {
+    let Some(scene) = set_up(faults).await else {
         return;
     };
     scene.systems.set_webhook_url(Some(scene.url()));
@@ -102,7 +54,8 @@ async fn doubled_and_disordered_events_end_as_one_sale_at_the_latest_version() {
                         .any(|(state, count)| state.is_open() && *count > 0)
             },
         )
-        .await;
+        .await
+        .unwrap();
     let account = scene.systems.account();
     let verdict = account.verdict();
     assert!(
@@ -125,7 +78,7 @@ async fn doubled_and_disordered_events_end_as_one_sale_at_the_latest_version() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_call_is_refused_and_leaves_no_record() {
-    let Some(scene) = Scene::set_up(Faults::off()).await else {
+    let Some(scene) = set_up(Faults::off()).await else {
         return;
     };
     let body = r#"{"event_id":"e-1","type":"order.created","order":{"id":1}}"#;
@@ -176,7 +129,7 @@ async fn a_forged_call_is_refused_and_leaves_no_record() {
 
 /// A scene whose shop takes few calls.
 async fn with_limits(limits: &str) -> Option<Scene> {
-    let scene = Scene::set_up(Faults::off()).await?;
+    let scene = set_up(Faults::off()).await?;
     let setup = scene.folder.path().join("job/setup.toml");
     let text = fs::read_to_string(&setup).unwrap();
     let limited = text.replacen(

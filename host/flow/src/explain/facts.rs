@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) others: Others,
     /// Records that are stuck for the same cause, this one among them.
     pub(crate) same_cause: Option<StuckCause>,
+    /// Records that wait with this one although none of them was tried: its upstream is left alone.
+    pub(crate) waiting_too: Option<WaitingToo>,
     /// What is stuck in the tenant's other flows, and sources that cannot be read.
     pub(crate) elsewhere: Vec<Elsewhere>,
     /// What the plugins in question were refused around the time of the failure, the latest first.
@@ -224,6 +226,15 @@ pub(crate) struct ChangeFact {
     pub(crate) at: i64,
     pub(crate) what: String,
     pub(crate) place: String,
+}
+
+/// Records of a flow that wait for the same upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WaitingToo {
+    pub(crate) count: u64,
+    /// Some of their keys, the one that was asked for first.
+    pub(crate) keys: Vec<String>,
+    pub(crate) since: i64,
 }
 
 /// The upstream is left alone.

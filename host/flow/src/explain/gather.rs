@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::Value;
 use stecker_model::{
     Name, RecordId, RecordState,
-    api::{AttemptInfo, DenialFilter, DenialInfo, RecordSteps, RecordSummary},
+    api::{AttemptInfo, DenialFilter, DenialInfo, RecordFilter, RecordSteps, RecordSummary},
     message_pattern,
 };
 use stecker_store::{AuditEntry, ExplainedRecord, Settled, Store, StoreError};
@@ -14,7 +14,7 @@ use super::{
     connections::Connections,
     facts::{
         Case, ChangeFact, DeliveredBefore, Elsewhere, Failure, FieldFacts, FlowFacts, KnownThing, Named,
-        Others, Stage, UpstreamBreaker,
+        Others, Stage, UpstreamBreaker, WaitingToo,
     },
     field,
     links::Thread,
@@ -27,6 +27,8 @@ use crate::FlowError;
 const AROUND: u32 = 200;
 /// Records that went through that a field is compared with.
 pub(crate) const PEERS: usize = 3;
+/// Keys of records that wait for the same upstream.
+const SAMPLES: u32 = 5;
 /// Names in one failure that are looked up.
 const NAMES: usize = 5;
 /// Kinds of refusals that are told.
@@ -177,6 +179,11 @@ impl Gather<'_, '_> {
             }
             _ => None,
         };
+        let breaker = runner.breaker(&spec.destination.connection).await?;
+        let waiting_too = match &breaker {
+            Some(breaker) if failure.is_none() => Some(self.waiting_too(summary, breaker).await?),
+            _ => None,
+        };
         let case = Case {
             now: self.now,
             record: summary.clone(),
@@ -198,11 +205,37 @@ impl Gather<'_, '_> {
             delivered_before: self.delivered_before(thread, told),
             changes: Vec::new(),
             given_up_by: self.given_up_by(&told.record),
-            breaker: runner.breaker(&spec.destination.connection).await?,
+            breaker,
+            waiting_too,
             failure,
         };
         let changes = self.changes(&case, thread);
         Ok((Case { changes, ..case }, steps))
+    }
+
+    async fn waiting_too(
+        &self,
+        summary: &RecordSummary,
+        breaker: &UpstreamBreaker,
+    ) -> Result<WaitingToo, StoreError> {
+        let flow = &summary.id.flow;
+        let filter = RecordFilter {
+            flow: Some(flow.clone()),
+            state: Some(RecordState::Queued),
+            limit: Some(SAMPLES),
+            ..RecordFilter::default()
+        };
+        let mut keys = vec![summary.key.clone()];
+        for record in self.store.list_records(self.tenant, &filter).await?.records {
+            if !keys.contains(&record.key) {
+                keys.push(record.key);
+            }
+        }
+        Ok(WaitingToo {
+            count: self.store.waiting(self.tenant, flow).await?,
+            keys,
+            since: breaker.since,
+        })
     }
 
     fn elsewhere(&self, flow: &Name) -> Vec<Elsewhere> {
@@ -439,7 +472,7 @@ mod tests {
     use stecker_model::api::Reason;
 
     use super::*;
-    use crate::explain::causes::tests::{attempt, summary};
+    use crate::explain::causes::tests::cases::{attempt, summary};
 
     #[test]
     fn a_failure_is_as_long_as_its_attempts_are_alike() {

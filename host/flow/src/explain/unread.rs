@@ -197,7 +197,7 @@ mod tests {
     use stecker_store::{FlowRow, ReaderState};
 
     use super::*;
-    use crate::explain::causes::tests::NOW;
+    use crate::explain::causes::tests::cases::NOW;
 
     fn source(reader: ReaderState, paused: Option<Pause>) -> Source {
         let spec = serde_json::json!({

@@ -1,0 +1,86 @@
+//! The words of `stecker plugin` and `stecker release`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Release {
+    /// List releases
+    #[command(after_help = "Examples:\n  stecker release list\n  stecker release list --json")]
+    List,
+    /// Add a component; the same one again changes nothing
+    #[command(after_help = "Examples:\n  stecker release add target/plugins/acme-shop-1.0.0.wasm")]
+    Add {
+        /// The component
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// Write a new plugin that builds and has a test
+    #[command(after_help = "Examples:
+  stecker plugin new acme/shop --kind source
+  stecker plugin new acme/ledger --kind destination --path connectors/ledger
+  stecker plugin new acme/clean-up --kind transform --sdk-path ../stecker/plugin-sdk/rust")]
+    New(NewPlugin),
+    /// Build the plugins of a folder
+    #[command(after_help = "Examples:
+  stecker plugin build
+  stecker plugin build plugins --only acme/shop --out dist
+
+The first build may fetch a compiler for WebAssembly; that takes minutes once.")]
+    Build(BuildPlugin),
+    /// Show what a component is, asks for and says of itself
+    #[command(after_help = "Examples:
+  stecker plugin inspect target/plugins/acme-shop-0.1.0.wasm
+  stecker plugin inspect target/plugins/acme-shop-0.1.0.wasm --json
+
+It runs in the sandbox, without any grant, and is not added to the host.")]
+    Inspect {
+        /// The component
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewPlugin {
+    /// `namespace/name`
+    pub(crate) name: stecker_registry::PluginName,
+    /// What it does
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Kind,
+    /// Where to; not there yet, or empty [default: the name, in this folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+    /// The SDK as a folder [default: found above the new folder or this one, if it is there]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk_path: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Reads records from a system
+    Source,
+    /// Writes records to a system
+    Destination,
+    /// Makes records into other records
+    Transform,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildPlugin {
+    /// A plugin's folder, or that of a workspace of plugins
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Only this one, by name or by Cargo package; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Where the components go [default: plugins, in Cargo's target folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Quick to build, large and slow; not to be published
+    #[arg(long)]
+    pub(crate) debug: bool,
+}
