@@ -3,11 +3,11 @@
 //! The API is described at <https://docs.stripe.com/api>. What shapes the connector:
 //!
 //! - Lists are ordered by creation and cannot be asked for what changed. What changed is in the events, which are kept for 30 days. So a
-//!   stream of things is listed once and then followed by its events; the module [`follow`] says how nothing falls in between.
-//! - A poll and a webhook bring the same event under the same id, and so with the same version; [`version`] says how versions order.
-//! - Amounts are whole numbers of the currency's smallest unit, and how small that is differs; see [`money`].
+//!   stream of things is listed once and then followed by its events; the module `follow` says how nothing falls in between.
+//! - A poll and a webhook bring the same event under the same id, and so with the same version; `version` says how versions order.
+//! - Amounts are whole numbers of the currency's smallest unit, and how small that is differs; see `money`.
 //! - A write takes an `Idempotency-Key`, which Stripe remembers for a day at least. Beyond that, what was written is found again by the
-//!   metadata that the connector puts there; see [`refund`] and [`metadata`].
+//!   metadata that the connector puts there; see `refund` and `metadata`.
 
 mod api;
 mod check;
