@@ -1,0 +1,10 @@
+//! The registry over HTTP, as the OCI Distribution Specification 1.1 describes it, on SQLite and on Postgres.
+
+mod access;
+mod blobs;
+mod collecting;
+mod damage;
+mod discovery;
+mod manifests;
+mod uploads;
+mod world;
