@@ -8,7 +8,8 @@
 use std::{env, error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use stecker_distribution::{
-    Actions, Auth, BlobStore, Discovery, Http, Passwords, Registry, RegistryOptions, Rule, TOKEN_PATH, TokenIssuer, hash_password,
+    Actions, Auth, BlobStore, Discovery, Http, Passwords, Registry, RegistryOptions, Rule, TOKEN_PATH,
+    TokenIssuer, hash_password,
 };
 use tokio::net::TcpListener;
 
@@ -58,7 +59,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(arguments.next().ok_or("usage: serve FOLDER [PORT]")?);
     let port: u16 = arguments.next().map_or(Ok(0), |port| port.parse())?;
     let blobs = BlobStore::folder(&folder.join("blobs"))?;
-    let database = env::var("DATABASE").unwrap_or_else(|_| format!("sqlite:{}", folder.join("registry.sqlite").display()));
+    let database = env::var("DATABASE")
+        .unwrap_or_else(|_| format!("sqlite:{}", folder.join("registry.sqlite").display()));
     let mut options = RegistryOptions::default();
     if let Some(grace) = millis("GRACE_MS") {
         options.grace = grace;

@@ -6,8 +6,8 @@ use std::{fmt, path::Path as FilePath, sync::Arc};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, local::LocalFileSystem, memory::InMemory,
-    path::Path,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, local::LocalFileSystem,
+    memory::InMemory, path::Path,
 };
 
 use crate::{
@@ -65,7 +65,9 @@ impl BlobStore {
 
     /// Writes a small object.
     pub(crate) async fn put(&self, place: &str, content: Vec<Bytes>) -> Result<(), RegistryError> {
-        self.store.put(&Path::from(place), PutPayload::from_iter(content)).await?;
+        self.store
+            .put(&Path::from(place), PutPayload::from_iter(content))
+            .await?;
         Ok(())
     }
 
@@ -76,7 +78,10 @@ impl BlobStore {
     }
 
     /// Reads an object, as it is there.
-    pub(crate) async fn read(&self, place: &str) -> Result<BoxStream<'static, object_store::Result<Bytes>>, RegistryError> {
+    pub(crate) async fn read(
+        &self,
+        place: &str,
+    ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, RegistryError> {
         Ok(self.store.get(&Path::from(place)).await?.into_stream())
     }
 
@@ -89,7 +94,11 @@ impl BlobStore {
     ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, RegistryError> {
         let mut options = GetOptions::default();
         options.range = Some(GetRange::Bounded(start..end));
-        Ok(self.store.get_opts(&Path::from(place), options).await?.into_stream())
+        Ok(self
+            .store
+            .get_opts(&Path::from(place), options)
+            .await?
+            .into_stream())
     }
 
     /// Deletes an object, and what a killed process left of it. One that is not there is fine.
@@ -128,7 +137,11 @@ impl BlobStore {
     }
 
     /// Reads an object to its end and says what it is; none: it is not there.
-    pub(crate) async fn inspect(&self, place: &str, digest: &Digest) -> Result<Option<(Digest, u64)>, RegistryError> {
+    pub(crate) async fn inspect(
+        &self,
+        place: &str,
+        digest: &Digest,
+    ) -> Result<Option<(Digest, u64)>, RegistryError> {
         let mut stream = match self.read(place).await {
             Ok(stream) => stream,
             Err(RegistryError::Blobs {

@@ -39,7 +39,9 @@ impl Registry {
     pub async fn collect(&self, look: bool) -> Result<Collected, RegistryError> {
         let now = self.now();
         let options = &self.inner.options;
-        let before = |life: std::time::Duration| now.saturating_sub(i64::try_from(life.as_millis()).unwrap_or(i64::MAX));
+        let before = |life: std::time::Duration| {
+            now.saturating_sub(i64::try_from(life.as_millis()).unwrap_or(i64::MAX))
+        };
         let cutoffs = Cutoffs {
             uploads: before(options.upload_life),
             writing: before(options.grace),

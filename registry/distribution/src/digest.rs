@@ -104,14 +104,21 @@ impl FromStr for Digest {
             "sha256" => Algorithm::Sha256,
             "sha512" => Algorithm::Sha512,
             // algorithm ::= [a-z0-9]+ with single [+._-] between
-            other if !other.is_empty() && other.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+._-".contains(&b)) => {
+            other
+                if !other.is_empty()
+                    && other
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+._-".contains(&b)) =>
+            {
                 return Err(DigestError::Algorithm {
                     algorithm: shortened(other),
                 });
             }
             _ => return Err(malformed()),
         };
-        let digits = hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let digits = hex
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if hex.len() != algorithm.hex_length() || !digits {
             return Err(malformed());
         }
@@ -173,7 +180,10 @@ mod tests {
     fn a_digest_has_one_spelling() {
         let sha256 = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(Algorithm::Sha256, b"").as_str(), sha256);
-        assert_eq!(sha256.parse::<Digest>().unwrap(), Digest::of(Algorithm::Sha256, b""));
+        assert_eq!(
+            sha256.parse::<Digest>().unwrap(),
+            Digest::of(Algorithm::Sha256, b"")
+        );
         assert_eq!(Digest::of(Algorithm::Sha512, b"x").hex().len(), 128);
         let malformed = [
             String::new(),
@@ -188,9 +198,15 @@ mod tests {
             format!("sha256:../{}", "a".repeat(61)),
         ];
         for text in malformed {
-            assert!(matches!(text.parse::<Digest>(), Err(DigestError::Malformed { .. })), "{text}");
+            assert!(
+                matches!(text.parse::<Digest>(), Err(DigestError::Malformed { .. })),
+                "{text}"
+            );
         }
-        assert!(matches!("md5:00".parse::<Digest>(), Err(DigestError::Algorithm { .. })));
+        assert!(matches!(
+            "md5:00".parse::<Digest>(),
+            Err(DigestError::Algorithm { .. })
+        ));
     }
 
     proptest! {

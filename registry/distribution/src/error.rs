@@ -16,13 +16,17 @@ use crate::{digest::Digest, manifest::ManifestError};
 #[non_exhaustive]
 pub enum RegistryError {
     /// The database URL cannot be used.
-    #[error("the database URL is not usable: {reason}; give `sqlite:/path/to/file` or `postgres://user@host/database`")]
+    #[error(
+        "the database URL is not usable: {reason}; give `sqlite:/path/to/file` or `postgres://user@host/database`"
+    )]
     BadUrl {
         /// What is wrong with it.
         reason: String,
     },
     /// The database does not do its part.
-    #[error("the registry's database fails: {source}; check that it runs, has room, and lets this user write")]
+    #[error(
+        "the registry's database fails: {source}; check that it runs, has room, and lets this user write"
+    )]
     Database {
         /// What the driver said.
         #[from]
@@ -36,7 +40,9 @@ pub enum RegistryError {
         source: sqlx::migrate::MigrateError,
     },
     /// A newer version of this program has been here.
-    #[error("the registry's database has schema version {found}, this program knows up to {known}; use the newer program")]
+    #[error(
+        "the registry's database has schema version {found}, this program knows up to {known}; use the newer program"
+    )]
     NewerSchema {
         /// The database's version.
         found: i64,
@@ -57,7 +63,9 @@ pub enum RegistryError {
         what: String,
     },
     /// What is kept of a content is not that content. It was set aside, and has to be pushed again.
-    #[error("{digest} is damaged where it is stored ({what}); it was set aside and is not served: push it again")]
+    #[error(
+        "{digest} is damaged where it is stored ({what}); it was set aside and is not served: push it again"
+    )]
     Corrupt {
         /// The content.
         digest: String,
@@ -215,10 +223,16 @@ impl From<RegistryError> for ApiError {
         let (status, message) = match &error {
             RegistryError::Database {
                 source: sqlx::Error::PoolTimedOut | sqlx::Error::Io(_),
-            } => (StatusCode::SERVICE_UNAVAILABLE, "the registry is busy or its database away: try again".to_owned()),
+            } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the registry is busy or its database away: try again".to_owned(),
+            ),
             RegistryError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             // What else is wrong inside is for the log, not for strangers.
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "the registry failed; its log says why".to_owned()),
+            _ => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the registry failed; its log says why".to_owned(),
+            ),
         };
         Self::new(Code::Unknown, message).status(status)
     }
@@ -241,7 +255,10 @@ impl From<ManifestError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&Entries { errors: &self.entries }).unwrap_or_default();
+        let body = serde_json::to_vec(&Entries {
+            errors: &self.entries,
+        })
+        .unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

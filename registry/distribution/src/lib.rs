@@ -41,7 +41,8 @@ mod route;
 mod store;
 
 pub use auth::{
-    Access, AccessError, Action, Actions, Auth, Grant, Identity, Passwords, Rule, Scope, ScopeError, TokenIssuer, hash_password,
+    Access, AccessError, Action, Actions, Auth, Grant, Identity, Passwords, Rule, Scope, ScopeError,
+    TokenIssuer, hash_password,
 };
 pub use blobs::BlobStore;
 pub use collecting::Collected;
@@ -49,12 +50,13 @@ pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use error::{Code, RegistryError};
 pub use http::{Discovery, Http, TOKEN_PATH};
 pub use manifest::{
-    DOCKER_LIST, DOCKER_MANIFEST, IMAGE_INDEX, IMAGE_MANIFEST, MAX_MANIFEST, MAX_REFERENCES, Manifest, ManifestError, Referrer,
+    DOCKER_LIST, DOCKER_MANIFEST, IMAGE_INDEX, IMAGE_MANIFEST, MAX_MANIFEST, MAX_REFERENCES, Manifest,
+    ManifestError, Referrer,
 };
 pub use name::{NameError, RepositoryName};
+/// The object store whose buckets [`BlobStore::object_store`] takes.
+pub use object_store;
 pub use publishing::{Candidate, Gate, Refusal};
 pub use reference::{Reference, ReferenceError, Tag, TagError};
 pub use registry::{Clock, Registry, RegistryOptions, SystemClock};
 pub use releases::{Deprecation, MAX_TEXT, Release, Yank};
-/// The object store whose buckets [`BlobStore::object_store`] takes.
-pub use object_store;

@@ -72,7 +72,9 @@ pub enum ManifestError {
     #[error("`schemaVersion` is {0}, and has to be 2")]
     Schema(u64),
     /// An image without a configuration.
-    #[error("the manifest has no `config`; use the empty one, `application/vnd.oci.empty.v1+json`, if there is nothing to say")]
+    #[error(
+        "the manifest has no `config`; use the empty one, `application/vnd.oci.empty.v1+json`, if there is nothing to say"
+    )]
     NoConfig,
     /// A descriptor's digest is none.
     #[error("{at}: {source}")]
@@ -122,7 +124,8 @@ impl Descriptor {
 
     /// Layers that are fetched from elsewhere, and must not be asked for here (image specification, layer.md, "Non-Distributable").
     fn is_elsewhere(&self) -> bool {
-        self.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        self.media_type
+            .starts_with("application/vnd.oci.image.layer.nondistributable.")
             || self.media_type == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
     }
 }
@@ -177,7 +180,11 @@ impl Manifest {
 
 impl Document {
     fn checked(self, media_type: &'static str) -> Result<Manifest, ManifestError> {
-        let subject = self.subject.as_ref().map(|subject| subject.digest("subject")).transpose()?;
+        let subject = self
+            .subject
+            .as_ref()
+            .map(|subject| subject.digest("subject"))
+            .transpose()?;
         let own_type = self.artifact_type.filter(|text| !text.is_empty());
         let is_index = matches!(media_type, IMAGE_INDEX | DOCKER_LIST);
         let (artifact_type, blobs, manifests) = if is_index {
@@ -201,7 +208,10 @@ impl Document {
                 if layer.is_elsewhere() {
                     continue;
                 }
-                if blobs.insert(digest.clone(), layer.size).is_some_and(|size| size != layer.size) {
+                if blobs
+                    .insert(digest.clone(), layer.size)
+                    .is_some_and(|size| size != layer.size)
+                {
                     return Err(ManifestError::TwoSizes(digest));
                 }
             }
@@ -266,7 +276,11 @@ mod tests {
 
     #[test]
     fn an_image_names_its_configuration_and_layers_once() {
-        let manifest = parse(&image(), Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8")).unwrap();
+        let manifest = parse(
+            &image(),
+            Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"),
+        )
+        .unwrap();
         assert_eq!(manifest.blobs.len(), 2);
         assert_eq!(manifest.artifact_type.as_deref(), Some("application/wasm"));
         assert!(manifest.subject.is_none());
@@ -306,9 +320,18 @@ mod tests {
         let mut wrong = image();
         wrong["schemaVersion"] = json!(1);
         assert!(matches!(parse(&wrong, None), Err(ManifestError::Schema(1))));
-        assert!(matches!(parse(&image(), Some(IMAGE_INDEX)), Err(ManifestError::TypesDiffer { .. })));
-        assert!(matches!(parse(&image(), Some("text/html")), Err(ManifestError::MediaType { .. })));
-        assert!(matches!(parse(&json!({"schemaVersion": 2}), None), Err(ManifestError::NoConfig)));
+        assert!(matches!(
+            parse(&image(), Some(IMAGE_INDEX)),
+            Err(ManifestError::TypesDiffer { .. })
+        ));
+        assert!(matches!(
+            parse(&image(), Some("text/html")),
+            Err(ManifestError::MediaType { .. })
+        ));
+        assert!(matches!(
+            parse(&json!({"schemaVersion": 2}), None),
+            Err(ManifestError::NoConfig)
+        ));
         let mut wrong = image();
         wrong["layers"][1]["size"] = json!(7);
         assert!(matches!(parse(&wrong, None), Err(ManifestError::TwoSizes(_))));
@@ -321,7 +344,10 @@ mod tests {
         let mut wrong = image();
         wrong["layers"] = Value::Array((0..=MAX_REFERENCES).map(|n| descriptor(&n.to_string())).collect());
         assert!(matches!(parse(&wrong, None), Err(ManifestError::TooMany(_))));
-        assert!(matches!(Manifest::parse(&vec![b' '; MAX_MANIFEST + 1], None), Err(ManifestError::TooLarge)));
+        assert!(matches!(
+            Manifest::parse(&vec![b' '; MAX_MANIFEST + 1], None),
+            Err(ManifestError::TooLarge)
+        ));
     }
 
     proptest! {

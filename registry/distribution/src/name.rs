@@ -72,7 +72,11 @@ fn is_component(text: &str) -> bool {
 
 /// A text for an error's message: its beginning, without control characters.
 pub(crate) fn shortened(text: &str) -> String {
-    let mut out: String = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut out: String = text
+        .chars()
+        .take(80)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
     if text.chars().nth(80).is_some() {
         out.push('…');
     }
@@ -91,8 +95,30 @@ mod tests {
             assert!(good.parse::<RepositoryName>().is_ok(), "{good}");
         }
         for bad in [
-            "", "/", "a/", "/a", "a//b", "A", "a b", "..", "a/../b", "a/./b", ".a", "a.", "a..b", "a___b", "a._b", "-a", "a-",
-            "a\\b", "a%2fb", "ü", "a\0", "a:b", "a@b", &"a".repeat(256),
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "A",
+            "a b",
+            "..",
+            "a/../b",
+            "a/./b",
+            ".a",
+            "a.",
+            "a..b",
+            "a___b",
+            "a._b",
+            "-a",
+            "a-",
+            "a\\b",
+            "a%2fb",
+            "ü",
+            "a\0",
+            "a:b",
+            "a@b",
+            &"a".repeat(256),
         ] {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
         }

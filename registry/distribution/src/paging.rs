@@ -24,7 +24,10 @@ impl QueryPairs {
 
     /// All values of a name.
     pub(crate) fn all<'s>(&'s self, name: &str) -> impl Iterator<Item = &'s str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -95,7 +98,13 @@ mod tests {
     fn pages_have_a_size_and_a_beginning() {
         assert_eq!(page("").unwrap().limit(100), 100);
         assert_eq!(page("n=0").unwrap().limit(100), 0);
-        assert_eq!(page("n=5&last=v1").unwrap(), Page { n: Some(5), last: "v1".to_owned() });
+        assert_eq!(
+            page("n=5&last=v1").unwrap(),
+            Page {
+                n: Some(5),
+                last: "v1".to_owned()
+            }
+        );
         assert_eq!(page("n=99999999999").unwrap().limit(100), 100);
         for bad in ["n=", "n=-1", "n=a", "n=+1", "n=1.0"] {
             assert!(page(bad).is_err(), "{bad}");

@@ -52,7 +52,12 @@ impl Candidate<'_> {
     /// # Errors
     /// It is damaged, or cannot be read.
     pub async fn blob(&self, digest: &Digest, most: u64) -> Result<Option<Bytes>, RegistryError> {
-        if !self.manifest.blobs.iter().any(|(named, size)| named == digest && *size <= most) {
+        if !self
+            .manifest
+            .blobs
+            .iter()
+            .any(|(named, size)| named == digest && *size <= most)
+        {
             return Ok(None);
         }
         let Some(blob) = self.registry.store().blob(self.repository, digest).await? else {
@@ -131,7 +136,9 @@ impl Registry {
             return match self.store().publish(new, self.now()).await? {
                 Published::Done => Ok(()),
                 Published::Missing(digests) => Err(PublishError::Missing(digests)),
-                Published::SizeDiffers { digest, said, is } => Err(PublishError::SizeDiffers { digest, said, is }),
+                Published::SizeDiffers { digest, said, is } => {
+                    Err(PublishError::SizeDiffers { digest, said, is })
+                }
                 Published::Released { tag, digest } => Err(PublishError::Released { tag, digest }),
                 Published::Changed => continue,
             };

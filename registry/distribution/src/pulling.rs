@@ -47,9 +47,17 @@ impl Registry {
     }
 
     /// The bytes of a blob from `start` to before `end`.
-    pub(crate) async fn part(&self, blob: &StoredBlob, start: u64, end: u64) -> Result<Content, RegistryError> {
+    pub(crate) async fn part(
+        &self,
+        blob: &StoredBlob,
+        start: u64,
+        end: u64,
+    ) -> Result<Content, RegistryError> {
         let now = self.now();
-        let fresh = self.lock_verified().get(&blob.object).is_some_and(|at| now - at < TRUSTED);
+        let fresh = self
+            .lock_verified()
+            .get(&blob.object)
+            .is_some_and(|at| now - at < TRUSTED);
         if !fresh {
             match self.blobs().inspect(&blob.place, &blob.digest).await? {
                 None => return Err(self.set_aside(blob, "the object is not there").await),
@@ -123,7 +131,9 @@ impl Checked {
                 self.hasher = Some(hasher);
                 return Ok(Some((before, self)));
             }
-            self.registry.compare(&self.blob, &hasher.finish(), self.received).await?;
+            self.registry
+                .compare(&self.blob, &hasher.finish(), self.received)
+                .await?;
             let last = std::mem::take(&mut self.held);
             return Ok((!last.is_empty()).then_some((last, self)));
         }

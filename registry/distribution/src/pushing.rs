@@ -91,7 +91,10 @@ impl Registry {
             };
             received += bytes.len() as u64;
             if said.is_some_and(|said| received > said) {
-                return Err(AppendError::Length { said: said.unwrap_or_default(), is: received });
+                return Err(AppendError::Length {
+                    said: said.unwrap_or_default(),
+                    is: received,
+                });
             }
             if received > options.max_chunk {
                 return Err(AppendError::ChunkTooLarge(options.max_chunk));
@@ -122,11 +125,21 @@ impl Registry {
             return Ok(());
         }
         let object = Uuid::now_v7();
-        let place = format!("uploads/{:02x}/{object}", object.as_bytes().last().copied().unwrap_or_default());
-        self.store().claim(object, &place, Some(upload.id), self.now()).await?;
+        let place = format!(
+            "uploads/{:02x}/{object}",
+            object.as_bytes().last().copied().unwrap_or_default()
+        );
+        self.store()
+            .claim(object, &place, Some(upload.id), self.now())
+            .await?;
         if let Err(error) = self.blobs().put(&place, chunks).await {
-            self.store().give_up(object, self.now()).await?;
-            return Err(error.into());
+            // Where it was given up by a collection, that took the file away under the writer, too.
+            let ours = self.store().give_up(object, self.now()).await?;
+            return Err(if ours {
+                error.into()
+            } else {
+                AppendError::Overtaken
+            });
         }
         if !self.store().append(upload, object, size, self.now()).await? {
             return Err(AppendError::Overtaken);
@@ -173,8 +186,8 @@ impl Registry {
                 self.same(upload, digest, is).await?;
             }
             Err(error) => {
-                self.store().give_up(object, self.now()).await?;
-                return Err(error.into());
+                let ours = self.store().give_up(object, self.now()).await?;
+                return Err(if ours { error.into() } else { FinishError::GivenUp });
             }
         }
         let finish = Finish {
@@ -232,7 +245,10 @@ impl Registry {
         if let Some(upload) = upload {
             self.cancel(upload).await?;
         }
-        Err(FinishError::Digest { said: said.clone(), is })
+        Err(FinishError::Digest {
+            said: said.clone(),
+            is,
+        })
     }
 
     /// Ends an upload without a blob; false if it was over.

@@ -64,7 +64,11 @@ pub(crate) fn wanted(header: Option<&str>, size: u64) -> Wanted {
 
 fn part(start: u64, end: u64, size: u64) -> Wanted {
     let end = end.min(size);
-    if start < end { Wanted::Part { start, end } } else { Wanted::Nothing }
+    if start < end {
+        Wanted::Part { start, end }
+    } else {
+        Wanted::Nothing
+    }
 }
 
 /// The `Range` header that says how much of an upload is there. An empty one and one of a single byte have the same text, which
@@ -76,7 +80,9 @@ pub(crate) fn received(size: u64) -> String {
 
 /// Digits only: `parse` alone would take a `+`.
 fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -89,7 +95,20 @@ mod tests {
     fn chunks_are_two_numbers() {
         assert_eq!(ChunkRange::parse("0-99"), Some(ChunkRange { start: 0, end: 99 }));
         assert_eq!(ChunkRange::parse("5-5").unwrap().length(), 1);
-        for bad in ["", "-", "1-", "-1", "2-1", "+1-2", " 1-2", "1-2/3", "bytes=1-2", "bytes 1-2/*", "0x1-2", "1-99999999999999999999"] {
+        for bad in [
+            "",
+            "-",
+            "1-",
+            "-1",
+            "2-1",
+            "+1-2",
+            " 1-2",
+            "1-2/3",
+            "bytes=1-2",
+            "bytes 1-2/*",
+            "0x1-2",
+            "1-99999999999999999999",
+        ] {
             assert_eq!(ChunkRange::parse(bad), None, "{bad}");
         }
     }
@@ -98,11 +117,35 @@ mod tests {
     fn pulls_get_what_there_is_of_what_they_want() {
         let table = [
             (None, Wanted::Whole),
-            (Some("bytes=500-1499"), Wanted::Part { start: 500, end: 1500 }),
-            (Some("bytes=500-"), Wanted::Part { start: 500, end: 2048 }),
-            (Some("bytes=-500"), Wanted::Part { start: 1548, end: 2048 }),
+            (
+                Some("bytes=500-1499"),
+                Wanted::Part {
+                    start: 500,
+                    end: 1500,
+                },
+            ),
+            (
+                Some("bytes=500-"),
+                Wanted::Part {
+                    start: 500,
+                    end: 2048,
+                },
+            ),
+            (
+                Some("bytes=-500"),
+                Wanted::Part {
+                    start: 1548,
+                    end: 2048,
+                },
+            ),
             (Some("bytes=-5000"), Wanted::Part { start: 0, end: 2048 }),
-            (Some("bytes=2000-5000"), Wanted::Part { start: 2000, end: 2048 }),
+            (
+                Some("bytes=2000-5000"),
+                Wanted::Part {
+                    start: 2000,
+                    end: 2048,
+                },
+            ),
             (Some("bytes=500-0"), Wanted::Nothing),
             (Some("bytes=2048-"), Wanted::Nothing),
             (Some("bytes=5000-10000"), Wanted::Nothing),
@@ -115,7 +158,10 @@ mod tests {
             assert_eq!(wanted(header, 2048), expected, "{header:?}");
         }
         assert_eq!(wanted(Some("bytes=0-"), 0), Wanted::Nothing);
-        assert_eq!(wanted(Some("bytes=0-18446744073709551615"), 3), Wanted::Part { start: 0, end: 3 });
+        assert_eq!(
+            wanted(Some("bytes=0-18446744073709551615"), 3),
+            Wanted::Part { start: 0, end: 3 }
+        );
     }
 
     proptest! {

@@ -49,7 +49,10 @@ impl FromStr for Tag {
     fn from_str(text: &str) -> Result<Self, TagError> {
         let mut bytes = text.bytes();
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        if text.len() <= 128 && bytes.next().is_some_and(word) && bytes.all(|b| word(b) || b == b'.' || b == b'-') {
+        if text.len() <= 128
+            && bytes.next().is_some_and(word)
+            && bytes.all(|b| word(b) || b == b'.' || b == b'-')
+        {
             return Ok(Self(text.to_owned()));
         }
         Err(TagError {
@@ -110,7 +113,18 @@ mod tests {
         for good in ["a", "_", "1.0.0", "A-b.C_d", &"x".repeat(128)] {
             assert!(good.parse::<Tag>().is_ok(), "{good}");
         }
-        for bad in ["", ".a", "-a", "a b", "a+b", "a/b", "ä", "a:b", ".INVALID_MANIFEST_NAME", &"x".repeat(129)] {
+        for bad in [
+            "",
+            ".a",
+            "-a",
+            "a b",
+            "a+b",
+            "a/b",
+            "ä",
+            "a:b",
+            ".INVALID_MANIFEST_NAME",
+            &"x".repeat(129),
+        ] {
             assert!(bad.parse::<Tag>().is_err(), "{bad}");
         }
     }
@@ -120,7 +134,9 @@ mod tests {
         for release in ["1.2.3", "v1.2.3", "0.0.0", "1.0.0-rc.1"] {
             assert!(release.parse::<Tag>().unwrap().release().is_some(), "{release}");
         }
-        for moving in ["latest", "1", "1.2", "v1", "vv1.2.3", "01.2.3", "1.2.3.4", "V1.2.3"] {
+        for moving in [
+            "latest", "1", "1.2", "v1", "vv1.2.3", "01.2.3", "1.2.3.4", "V1.2.3",
+        ] {
             assert!(moving.parse::<Tag>().unwrap().release().is_none(), "{moving}");
         }
     }

@@ -127,7 +127,11 @@ impl Registry {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn release(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Release>, RegistryError> {
+    pub async fn release(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<Release>, RegistryError> {
         self.store().release(repository, tag).await
     }
 
@@ -141,7 +145,13 @@ impl Registry {
         reference: &Reference,
     ) -> Result<Option<(Digest, String, Vec<u8>)>, RegistryError> {
         let found = self.store().manifest(repository, reference).await?;
-        Ok(found.map(|StoredManifest { digest, media_type, bytes }| (digest, media_type, bytes)))
+        Ok(found.map(
+            |StoredManifest {
+                 digest,
+                 media_type,
+                 bytes,
+             }| (digest, media_type, bytes),
+        ))
     }
 
     /// Takes a release out of what is offered: `tags/list` leaves it out. Who asks for it by tag or digest still gets it, with a
@@ -149,12 +159,21 @@ impl Registry {
     ///
     /// # Errors
     /// No such release; a reason that is too long; the database fails.
-    pub async fn yank(&self, repository: &RepositoryName, tag: &Tag, reason: &str) -> Result<(), RegistryError> {
+    pub async fn yank(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        reason: &str,
+    ) -> Result<(), RegistryError> {
         let yank = Yank {
             at: self.now(),
             reason: text("the reason", reason)?,
         };
-        found(self.store().set_yanked(repository, tag, Some(yank)).await?, repository, tag)
+        found(
+            self.store().set_yanked(repository, tag, Some(yank)).await?,
+            repository,
+            tag,
+        )
     }
 
     /// Offers a yanked release again.
@@ -162,7 +181,11 @@ impl Registry {
     /// # Errors
     /// No such release; the database fails.
     pub async fn unyank(&self, repository: &RepositoryName, tag: &Tag) -> Result<(), RegistryError> {
-        found(self.store().set_yanked(repository, tag, None).await?, repository, tag)
+        found(
+            self.store().set_yanked(repository, tag, None).await?,
+            repository,
+            tag,
+        )
     }
 
     /// Tells whoever pulls a release to move on, until `deadline` (milliseconds since 1970).
@@ -181,7 +204,13 @@ impl Registry {
             message: text("the message", message)?,
             deadline,
         };
-        found(self.store().set_deprecated(repository, tag, Some(deprecation)).await?, repository, tag)
+        found(
+            self.store()
+                .set_deprecated(repository, tag, Some(deprecation))
+                .await?,
+            repository,
+            tag,
+        )
     }
 
     /// Takes a deprecation back.
@@ -189,7 +218,11 @@ impl Registry {
     /// # Errors
     /// No such release; the database fails.
     pub async fn undeprecate(&self, repository: &RepositoryName, tag: &Tag) -> Result<(), RegistryError> {
-        found(self.store().set_deprecated(repository, tag, None).await?, repository, tag)
+        found(
+            self.store().set_deprecated(repository, tag, None).await?,
+            repository,
+            tag,
+        )
     }
 
     /// What was found damaged and set aside: where it lies, and what was found. Nothing deletes these but people.

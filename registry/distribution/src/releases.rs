@@ -53,10 +53,16 @@ impl Release {
             reason => format!("{tag} was yanked: {reason}"),
         });
         let deprecated = self.deprecated.as_ref().map(|deprecation| {
-            let until = deprecation.deadline.map_or_else(String::new, |at| format!(" (until {})", day(at)));
+            let until = deprecation
+                .deadline
+                .map_or_else(String::new, |at| format!(" (until {})", day(at)));
             format!("{tag} is deprecated{until}: {}", deprecation.message)
         });
-        yanked.into_iter().chain(deprecated).map(|text| format!("299 - {}", quoted(&text))).collect()
+        yanked
+            .into_iter()
+            .chain(deprecated)
+            .map(|text| format!("299 - {}", quoted(&text)))
+            .collect()
     }
 }
 
@@ -100,18 +106,33 @@ mod tests {
             digest: Digest::of(Algorithm::Sha256, b""),
             released_at: 0,
             there: true,
-            yanked: Some(Yank { at: 0, reason: String::new() }),
-            deprecated: Some(Deprecation { at: 0, message: "use \"2\"\r\nX: y, für alle".to_owned(), deadline: Some(1_798_675_200_000) }),
+            yanked: Some(Yank {
+                at: 0,
+                reason: String::new(),
+            }),
+            deprecated: Some(Deprecation {
+                at: 0,
+                message: "use \"2\"\r\nX: y, für alle".to_owned(),
+                deadline: Some(1_798_675_200_000),
+            }),
         };
         assert_eq!(
             release.warnings(),
-            [r#"299 - "1.0.0 was yanked""#, r#"299 - "1.0.0 is deprecated (until 2026-12-31): use \"2\"  X: y, für alle""#]
+            [
+                r#"299 - "1.0.0 was yanked""#,
+                r#"299 - "1.0.0 is deprecated (until 2026-12-31): use \"2\"  X: y, für alle""#
+            ]
         );
     }
 
     #[test]
     fn days_are_counted_right() {
-        for (millis, expected) in [(0, "1970-01-01"), (951_782_400_000, "2000-02-29"), (-1, "1969-12-31"), (4_107_542_399_999, "2100-02-28")] {
+        for (millis, expected) in [
+            (0, "1970-01-01"),
+            (951_782_400_000, "2000-02-29"),
+            (-1, "1969-12-31"),
+            (4_107_542_399_999, "2100-02-28"),
+        ] {
             assert_eq!(day(millis), expected);
         }
     }

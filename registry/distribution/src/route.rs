@@ -66,15 +66,23 @@ impl Route {
             return Ok(Self::Base);
         }
         let rest = rest.strip_prefix('/').ok_or(RouteError::Unknown)?;
-        let parts = rest.split('/').map(decoded).collect::<Option<Vec<_>>>().ok_or(RouteError::Unknown)?;
+        let parts = rest
+            .split('/')
+            .map(decoded)
+            .collect::<Option<Vec<_>>>()
+            .ok_or(RouteError::Unknown)?;
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         match parts.as_slice() {
             [name @ .., "tags", "list"] => Ok(Self::Tags(repository(name)?)),
             [name @ .., "manifests", reference] => Ok(Self::Manifest(repository(name)?, reference.parse()?)),
-            [name @ .., "blobs", "uploads", ""] | [name @ .., "blobs", "uploads"] => Ok(Self::Uploads(repository(name)?)),
+            [name @ .., "blobs", "uploads", ""] | [name @ .., "blobs", "uploads"] => {
+                Ok(Self::Uploads(repository(name)?))
+            }
             [name @ .., "blobs", "uploads", id] => {
                 let name = repository(name)?;
-                let id = id.parse().map_err(|_| RouteError::Upload { text: shortened(id) })?;
+                let id = id
+                    .parse()
+                    .map_err(|_| RouteError::Upload { text: shortened(id) })?;
                 Ok(Self::Upload(name, id))
             }
             [name @ .., "blobs", digest] => Ok(Self::Blob(repository(name)?, digest.parse()?)),
@@ -87,7 +95,9 @@ impl Route {
 fn repository(parts: &[&str]) -> Result<RepositoryName, NameError> {
     // A `/` that was encoded would otherwise become one of the name's own.
     if let Some(part) = parts.iter().find(|part| part.contains('/')) {
-        return Err(NameError { text: shortened(part) });
+        return Err(NameError {
+            text: shortened(part),
+        });
     }
     parts.join("/").parse()
 }
@@ -129,14 +139,32 @@ mod tests {
             ("/v2".to_owned(), Route::Base),
             ("/v2/".to_owned(), Route::Base),
             ("/v2/a/b/tags/list".to_owned(), Route::Tags(name("a/b"))),
-            ("/v2/tags/list/tags/list".to_owned(), Route::Tags(name("tags/list"))),
-            ("/v2/a/manifests/latest".to_owned(), Route::Manifest(name("a"), "latest".parse().unwrap())),
-            (format!("/v2/a/manifests/{digest}"), Route::Manifest(name("a"), Reference::Digest(digest.clone()))),
-            (format!("/v2/a/blobs/{}", digest.as_str().replace(':', "%3A")), Route::Blob(name("a"), digest.clone())),
+            (
+                "/v2/tags/list/tags/list".to_owned(),
+                Route::Tags(name("tags/list")),
+            ),
+            (
+                "/v2/a/manifests/latest".to_owned(),
+                Route::Manifest(name("a"), "latest".parse().unwrap()),
+            ),
+            (
+                format!("/v2/a/manifests/{digest}"),
+                Route::Manifest(name("a"), Reference::Digest(digest.clone())),
+            ),
+            (
+                format!("/v2/a/blobs/{}", digest.as_str().replace(':', "%3A")),
+                Route::Blob(name("a"), digest.clone()),
+            ),
             ("/v2/a/blobs/uploads".to_owned(), Route::Uploads(name("a"))),
             ("/v2/a/blobs/uploads/".to_owned(), Route::Uploads(name("a"))),
-            (format!("/v2/blobs/uploads/blobs/uploads/{id}"), Route::Upload(name("blobs/uploads"), id)),
-            (format!("/v2/a/referrers/{digest}"), Route::Referrers(name("a"), digest)),
+            (
+                format!("/v2/blobs/uploads/blobs/uploads/{id}"),
+                Route::Upload(name("blobs/uploads"), id),
+            ),
+            (
+                format!("/v2/a/referrers/{digest}"),
+                Route::Referrers(name("a"), digest),
+            ),
         ];
         for (path, route) in table {
             assert_eq!(Route::parse(&path), Ok(route), "{path}");
@@ -159,13 +187,34 @@ mod tests {
         ] {
             assert!(matches!(Route::parse(path), Err(RouteError::Name(_))), "{path}");
         }
-        for path in ["/", "/v1/", "/v2a", "/v2/a", "/v2/a/b/c", "/v2/_catalog", "/v2/%zz/tags/list", "/v2/%ff/tags/list"] {
+        for path in [
+            "/",
+            "/v1/",
+            "/v2a",
+            "/v2/a",
+            "/v2/a/b/c",
+            "/v2/_catalog",
+            "/v2/%zz/tags/list",
+            "/v2/%ff/tags/list",
+        ] {
             assert_eq!(Route::parse(path), Err(RouteError::Unknown), "{path}");
         }
-        assert!(matches!(Route::parse("/v2/a/blobs/sha256:../../x"), Err(RouteError::Unknown)));
-        assert!(matches!(Route::parse("/v2/a/blobs/sha256:x"), Err(RouteError::Digest(_))));
-        assert!(matches!(Route::parse("/v2/a/blobs/uploads/x"), Err(RouteError::Upload { .. })));
-        assert!(matches!(Route::parse("/v2/a/manifests/.x"), Err(RouteError::Reference(_))));
+        assert!(matches!(
+            Route::parse("/v2/a/blobs/sha256:../../x"),
+            Err(RouteError::Unknown)
+        ));
+        assert!(matches!(
+            Route::parse("/v2/a/blobs/sha256:x"),
+            Err(RouteError::Digest(_))
+        ));
+        assert!(matches!(
+            Route::parse("/v2/a/blobs/uploads/x"),
+            Err(RouteError::Upload { .. })
+        ));
+        assert!(matches!(
+            Route::parse("/v2/a/manifests/.x"),
+            Err(RouteError::Reference(_))
+        ));
     }
 
     proptest! {

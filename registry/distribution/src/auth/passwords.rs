@@ -18,7 +18,9 @@ use crate::name::RepositoryName;
 /// There is no randomness to be had.
 pub fn hash_password(password: &str) -> Result<String, AccessError> {
     let salt = SaltString::generate(&mut OsRng);
-    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|error| AccessError(error.to_string().into()))?;
+    let hash = Argon2::default()
+        .hash_password(password.as_bytes(), &salt)
+        .map_err(|error| AccessError(error.to_string().into()))?;
     Ok(hash.to_string())
 }
 
@@ -49,7 +51,10 @@ impl Passwords {
     ///
     /// # Errors
     /// There is no randomness to be had.
-    pub fn new(hashes: impl IntoIterator<Item = (String, String)>, rules: Vec<Rule>) -> Result<Self, AccessError> {
+    pub fn new(
+        hashes: impl IntoIterator<Item = (String, String)>,
+        rules: Vec<Rule>,
+    ) -> Result<Self, AccessError> {
         Ok(Self {
             hashes: Arc::new(hashes.into_iter().collect()),
             rules,
@@ -66,9 +71,17 @@ impl Access for Passwords {
         let is_known = known.is_some();
         let hash = known.unwrap_or(&self.nobody).clone();
         let password = zeroize::Zeroizing::new(password.to_owned());
-        let _place = self.places.acquire().await.map_err(|error| AccessError(error.into()))?;
+        let _place = self
+            .places
+            .acquire()
+            .await
+            .map_err(|error| AccessError(error.into()))?;
         let right = tokio::task::spawn_blocking(move || {
-            PasswordHash::new(&hash).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+            PasswordHash::new(&hash).is_ok_and(|hash| {
+                Argon2::default()
+                    .verify_password(password.as_bytes(), &hash)
+                    .is_ok()
+            })
         })
         .await
         .map_err(|error| AccessError(error.into()))?;
@@ -88,7 +101,11 @@ impl Access for Passwords {
             });
             user && place
         };
-        Ok(self.rules.iter().filter(fits).fold(Actions::NONE, |actions, rule| actions.or(rule.actions)))
+        Ok(self
+            .rules
+            .iter()
+            .filter(fits)
+            .fold(Actions::NONE, |actions, rule| actions.or(rule.actions)))
     }
 }
 
@@ -98,7 +115,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_is_known() {
-        let passwords = Passwords::new([("ada".to_owned(), hash_password("right").unwrap())], Vec::new()).unwrap();
+        let passwords =
+            Passwords::new([("ada".to_owned(), hash_password("right").unwrap())], Vec::new()).unwrap();
         assert!(passwords.knows("ada", "right").await.unwrap());
         assert!(!passwords.knows("ada", "wrong").await.unwrap());
         assert!(!passwords.knows("eve", "").await.unwrap());
@@ -112,7 +130,10 @@ mod tests {
             below: below.map(|below| below.parse().unwrap()),
             actions,
         };
-        let rules = vec![rule(None, Some("open"), Actions::PULL), rule(Some("ada"), Some("a"), Actions::PUSH)];
+        let rules = vec![
+            rule(None, Some("open"), Actions::PULL),
+            rule(Some("ada"), Some("a"), Actions::PUSH),
+        ];
         let passwords = Passwords::new([], rules).unwrap();
         let (ada, eve) = (Identity::User("ada".to_owned()), Identity::Anonymous);
         for (who, repository, expected) in [
@@ -123,7 +144,11 @@ mod tests {
             (&ada, "ab", Actions::NONE),
             (&ada, "open", Actions::PULL),
         ] {
-            assert_eq!(passwords.rights(who, &repository.parse().unwrap()).await.unwrap(), expected, "{who:?} {repository}");
+            assert_eq!(
+                passwords.rights(who, &repository.parse().unwrap()).await.unwrap(),
+                expected,
+                "{who:?} {repository}"
+            );
         }
     }
 }

@@ -42,13 +42,29 @@ pub struct Actions {
 
 impl Actions {
     /// None.
-    pub const NONE: Self = Self { pull: false, push: false, delete: false };
+    pub const NONE: Self = Self {
+        pull: false,
+        push: false,
+        delete: false,
+    };
     /// All.
-    pub const ALL: Self = Self { pull: true, push: true, delete: true };
+    pub const ALL: Self = Self {
+        pull: true,
+        push: true,
+        delete: true,
+    };
     /// Reading only.
-    pub const PULL: Self = Self { pull: true, push: false, delete: false };
+    pub const PULL: Self = Self {
+        pull: true,
+        push: false,
+        delete: false,
+    };
     /// Reading and adding.
-    pub const PUSH: Self = Self { pull: true, push: true, delete: false };
+    pub const PUSH: Self = Self {
+        pull: true,
+        push: true,
+        delete: false,
+    };
 
     /// Whether it has an action.
     #[must_use]
@@ -81,11 +97,20 @@ impl Actions {
     }
 
     /// Words that are not known give nothing; `*` is all.
-    fn of<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
+    fn of<'w, W: IntoIterator<Item = &'w str>>(words: W) -> Self {
         words.into_iter().fold(Self::NONE, |actions, word| match word {
-            "pull" => Self { pull: true, ..actions },
-            "push" => Self { push: true, ..actions },
-            "delete" => Self { delete: true, ..actions },
+            "pull" => Self {
+                pull: true,
+                ..actions
+            },
+            "push" => Self {
+                push: true,
+                ..actions
+            },
+            "delete" => Self {
+                delete: true,
+                ..actions
+            },
             "*" => Self::ALL,
             _ => actions,
         })
@@ -129,13 +154,20 @@ impl FromStr for Scope {
                 actions: Actions::of(actions.split(',')),
             })
         };
-        read().ok_or_else(|| ScopeError { text: shortened(text) })
+        read().ok_or_else(|| ScopeError {
+            text: shortened(text),
+        })
     }
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "repository:{}:{}", self.repository, self.actions.words().join(","))
+        write!(
+            f,
+            "repository:{}:{}",
+            self.repository,
+            self.actions.words().join(",")
+        )
     }
 }
 
@@ -185,7 +217,14 @@ mod tests {
         assert_eq!(scope.to_string(), "repository:a/b:pull,push");
         assert_eq!("repository:a:*".parse::<Scope>().unwrap().actions, Actions::ALL);
         assert_eq!("repository:a:".parse::<Scope>().unwrap().actions, Actions::NONE);
-        for bad in ["", "registry:catalog:*", "repository:a", "repository:A:pull", "repository::pull", "repository:a:b:pull"] {
+        for bad in [
+            "",
+            "registry:catalog:*",
+            "repository:a",
+            "repository:A:pull",
+            "repository::pull",
+            "repository:a:b:pull",
+        ] {
             assert!(bad.parse::<Scope>().is_err(), "{bad}");
         }
         let grant = Grant::from(scope);

@@ -25,7 +25,10 @@ pub struct TokenIssuer {
 
 impl fmt::Debug for TokenIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenIssuer").field("service", &self.service).field("life", &self.life).finish_non_exhaustive()
+        f.debug_struct("TokenIssuer")
+            .field("service", &self.service)
+            .field("life", &self.life)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +75,10 @@ impl TokenIssuer {
         // Texts and numbers: there is nothing in it that JSON could not hold.
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).unwrap_or_default());
         let signed = format!("{HEADER}.{payload}");
-        let signature = self.mac(&signed).map(|mac| URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())).unwrap_or_default();
+        let signature = self
+            .mac(&signed)
+            .map(|mac| URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+            .unwrap_or_default();
         format!("{signed}.{signature}")
     }
 
@@ -111,7 +117,11 @@ mod tests {
     }
 
     fn grants() -> Vec<Grant> {
-        vec![Grant { kind: "repository".to_owned(), name: "a".to_owned(), actions: vec!["pull".to_owned()] }]
+        vec![Grant {
+            kind: "repository".to_owned(),
+            name: "a".to_owned(),
+            actions: vec!["pull".to_owned()],
+        }]
     }
 
     #[test]
@@ -119,8 +129,20 @@ mod tests {
         let token = issuer().issue("ada", grants(), 1000);
         assert_eq!(issuer().read(&token, 1299), Some(("ada".to_owned(), grants())));
         assert_eq!(issuer().read(&token, 1300), None, "expired");
-        assert_eq!(TokenIssuer::new(&[7; 32], "other", 300).unwrap().read(&token, 1000), None, "another service");
-        assert_eq!(TokenIssuer::new(&[8; 32], "registry", 300).unwrap().read(&token, 1000), None, "another key");
+        assert_eq!(
+            TokenIssuer::new(&[7; 32], "other", 300)
+                .unwrap()
+                .read(&token, 1000),
+            None,
+            "another service"
+        );
+        assert_eq!(
+            TokenIssuer::new(&[8; 32], "registry", 300)
+                .unwrap()
+                .read(&token, 1000),
+            None,
+            "another key"
+        );
         assert!(TokenIssuer::new(&[7; 31], "registry", 300).is_none());
     }
 
@@ -130,7 +152,11 @@ mod tests {
         let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
         let (_, rest) = token.split_once('.').unwrap();
         let (payload, signature) = rest.split_once('.').unwrap();
-        for forged in [format!("{none}.{payload}."), format!("{none}.{payload}.{signature}"), format!("{HEADER}.{payload}.")] {
+        for forged in [
+            format!("{none}.{payload}."),
+            format!("{none}.{payload}.{signature}"),
+            format!("{HEADER}.{payload}."),
+        ] {
             assert_eq!(issuer().read(&forged, 1000), None);
         }
     }

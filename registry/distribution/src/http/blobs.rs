@@ -13,13 +13,21 @@ use crate::{
     store::{Deleted, StoredBlob},
 };
 
-pub(super) async fn answer(asked: &Asked<'_>, repository: &RepositoryName, digest: &Digest) -> Result<Response, ApiError> {
+pub(super) async fn answer(
+    asked: &Asked<'_>,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Response, ApiError> {
     match asked.parts.method {
         Method::GET | Method::HEAD => {
             asked.require(repository, Action::Pull).await?;
             let blob = asked.registry().store().blob(repository, digest).await?;
             let blob = blob.ok_or_else(|| unknown(repository, digest))?;
-            if asked.is_head() { look(asked, repository, &blob).await } else { pull(asked, &blob).await }
+            if asked.is_head() {
+                look(asked, repository, &blob).await
+            } else {
+                pull(asked, &blob).await
+            }
         }
         Method::DELETE => {
             asked.require(repository, Action::Delete).await?;
@@ -35,8 +43,11 @@ pub(super) async fn answer(asked: &Asked<'_>, repository: &RepositoryName, diges
 
 /// What a published manifest names is not taken away under it.
 pub(super) fn needed(by: &Digest) -> ApiError {
-    ApiError::new(Code::Unsupported, format!("the manifest {by} names it: delete that first"))
-        .detail(serde_json::json!({ "manifest": by.as_str() }))
+    ApiError::new(
+        Code::Unsupported,
+        format!("the manifest {by} names it: delete that first"),
+    )
+    .detail(serde_json::json!({ "manifest": by.as_str() }))
 }
 
 fn unknown(repository: &RepositoryName, digest: &Digest) -> ApiError {
@@ -45,11 +56,19 @@ fn unknown(repository: &RepositoryName, digest: &Digest) -> ApiError {
 }
 
 /// Who looks for a blob and finds it will not send it: it is kept until their manifest comes.
-async fn look(asked: &Asked<'_>, repository: &RepositoryName, blob: &StoredBlob) -> Result<Response, ApiError> {
+async fn look(
+    asked: &Asked<'_>,
+    repository: &RepositoryName,
+    blob: &StoredBlob,
+) -> Result<Response, ApiError> {
     let registry = asked.registry();
     let now = registry.now();
     let grace = i64::try_from(registry.inner.options.grace.as_millis()).unwrap_or(i64::MAX);
-    if !registry.store().keep_link(repository, &blob.digest, now, now.saturating_sub(grace / 4)).await? {
+    if !registry
+        .store()
+        .keep_link(repository, &blob.digest, now, now.saturating_sub(grace / 4))
+        .await?
+    {
         return Err(unknown(repository, &blob.digest));
     }
     Ok(content(StatusCode::OK, blob, blob.size, None, Body::empty()))
@@ -58,7 +77,11 @@ async fn look(asked: &Asked<'_>, repository: &RepositoryName, blob: &StoredBlob)
 async fn pull(asked: &Asked<'_>, blob: &StoredBlob) -> Result<Response, ApiError> {
     if asked.has(&format!("\"{}\"", blob.digest)) {
         let etag = format!("\"{}\"", blob.digest);
-        return Ok(respond(StatusCode::NOT_MODIFIED, &[(header::ETAG, &etag)], Body::empty()));
+        return Ok(respond(
+            StatusCode::NOT_MODIFIED,
+            &[(header::ETAG, &etag)],
+            Body::empty(),
+        ));
     }
     // A range of what the client had before is only good if it had this; a digest never changes, so it did, or knows nothing of ours.
     let etag = format!("\"{}\"", blob.digest);
@@ -72,11 +95,19 @@ async fn pull(asked: &Asked<'_>, blob: &StoredBlob) -> Result<Response, ApiError
         Wanted::Part { start, end } => {
             let body = Body::from_stream(asked.registry().part(blob, start, end).await?);
             let range = format!("bytes {start}-{}/{}", end - 1, blob.size);
-            Ok(content(StatusCode::PARTIAL_CONTENT, blob, end - start, Some(&range), body))
+            Ok(content(
+                StatusCode::PARTIAL_CONTENT,
+                blob,
+                end - start,
+                Some(&range),
+                body,
+            ))
         }
-        Wanted::Nothing => Err(ApiError::new(Code::SizeInvalid, format!("the blob has {} bytes", blob.size))
-            .status(StatusCode::RANGE_NOT_SATISFIABLE)
-            .header(header::CONTENT_RANGE, format!("bytes */{}", blob.size))),
+        Wanted::Nothing => Err(
+            ApiError::new(Code::SizeInvalid, format!("the blob has {} bytes", blob.size))
+                .status(StatusCode::RANGE_NOT_SATISFIABLE)
+                .header(header::CONTENT_RANGE, format!("bytes */{}", blob.size)),
+        ),
     }
 }
 

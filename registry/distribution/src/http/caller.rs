@@ -34,7 +34,8 @@ pub(super) fn basic(value: &str) -> Option<(String, String)> {
 
 pub(super) fn undecided(error: &AccessError) -> ApiError {
     tracing::error!(%error, "access could not be decided");
-    ApiError::new(Code::Unknown, "access cannot be decided now: try again").status(http::StatusCode::SERVICE_UNAVAILABLE)
+    ApiError::new(Code::Unknown, "access cannot be decided now: try again")
+        .status(http::StatusCode::SERVICE_UNAVAILABLE)
 }
 
 impl Caller {
@@ -48,10 +49,19 @@ impl Caller {
         };
         let value = value.to_str().unwrap_or_default();
         if let Some((user, password)) = basic(value) {
-            if access.knows(&user, &password).await.map_err(|error| undecided(&error))? {
+            if access
+                .knows(&user, &password)
+                .await
+                .map_err(|error| undecided(&error))?
+            {
                 return Ok(Self::Known(Identity::User(user)));
             }
-            return Err(unauthorized(http, None, "the user or the password is wrong", None));
+            return Err(unauthorized(
+                http,
+                None,
+                "the user or the password is wrong",
+                None,
+            ));
         }
         if let (Auth::Bearer { issuer, .. }, Some((scheme, token))) = (&http.auth, value.split_once(' '))
             && scheme.eq_ignore_ascii_case("bearer")
@@ -60,8 +70,15 @@ impl Caller {
             return Ok(Self::Token(grants));
         }
         // A client that comes with an old token asks for a new one with the scope that it is told: the one of this path.
-        let scope = crate::route::Route::parse(parts.uri.path()).ok().and_then(|route| scope_of(&route, &parts.method));
-        Err(unauthorized(http, scope.as_ref(), "the token is not good (any more)", Some("invalid_token")))
+        let scope = crate::route::Route::parse(parts.uri.path())
+            .ok()
+            .and_then(|route| scope_of(&route, &parts.method));
+        Err(unauthorized(
+            http,
+            scope.as_ref(),
+            "the token is not good (any more)",
+            Some("invalid_token"),
+        ))
     }
 
     /// That somebody said who they are.
@@ -75,23 +92,37 @@ impl Caller {
     pub(super) async fn rights(&self, http: &Http, repository: &RepositoryName) -> Result<Actions, ApiError> {
         match (self, &http.auth) {
             (Self::Anybody, _) | (_, Auth::Open) => Ok(Actions::ALL),
-            (Self::Token(grants), _) => Ok(grants.iter().fold(Actions::NONE, |actions, grant| actions.or(grant.on(repository)))),
-            (Self::Known(who), Auth::Basic { access, .. } | Auth::Bearer { access, .. }) => rights(&**access, who, repository).await,
+            (Self::Token(grants), _) => Ok(grants
+                .iter()
+                .fold(Actions::NONE, |actions, grant| actions.or(grant.on(repository)))),
+            (Self::Known(who), Auth::Basic { access, .. } | Auth::Bearer { access, .. }) => {
+                rights(&**access, who, repository).await
+            }
         }
     }
 }
 
-pub(super) async fn rights(access: &dyn Access, who: &Identity, repository: &RepositoryName) -> Result<Actions, ApiError> {
-    access.rights(who, repository).await.map_err(|error| undecided(&error))
+pub(super) async fn rights(
+    access: &dyn Access,
+    who: &Identity,
+    repository: &RepositoryName,
+) -> Result<Actions, ApiError> {
+    access
+        .rights(who, repository)
+        .await
+        .map_err(|error| undecided(&error))
 }
 
 fn scope_of(route: &crate::route::Route, method: &http::Method) -> Option<Scope> {
     use crate::route::Route;
     let repository = match route {
         Route::Base => return None,
-        Route::Tags(name) | Route::Manifest(name, _) | Route::Blob(name, _) | Route::Uploads(name) | Route::Upload(name, _) | Route::Referrers(name, _) => {
-            name.clone()
-        }
+        Route::Tags(name)
+        | Route::Manifest(name, _)
+        | Route::Blob(name, _)
+        | Route::Uploads(name)
+        | Route::Upload(name, _)
+        | Route::Referrers(name, _) => name.clone(),
     };
     let uploads = matches!(route, Route::Uploads(_) | Route::Upload(..));
     let actions = match *method {
@@ -131,14 +162,26 @@ impl Asked<'_> {
         match &self.caller {
             Caller::Known(Identity::User(_)) => Err(ApiError::new(Code::Denied, message)),
             // A token may be for something else: the client is to ask for another one.
-            Caller::Token(_) => Err(unauthorized(self.http, Some(&scope), &message, Some("insufficient_scope"))),
-            Caller::Known(Identity::Anonymous) | Caller::Anybody => Err(unauthorized(self.http, Some(&scope), &message, None)),
+            Caller::Token(_) => Err(unauthorized(
+                self.http,
+                Some(&scope),
+                &message,
+                Some("insufficient_scope"),
+            )),
+            Caller::Known(Identity::Anonymous) | Caller::Anybody => {
+                Err(unauthorized(self.http, Some(&scope), &message, None))
+            }
         }
     }
 }
 
 /// 401 with the way to do better.
-pub(super) fn unauthorized(http: &Http, scope: Option<&Scope>, message: &str, error: Option<&str>) -> ApiError {
+pub(super) fn unauthorized(
+    http: &Http,
+    scope: Option<&Scope>,
+    message: &str,
+    error: Option<&str>,
+) -> ApiError {
     let answer = ApiError::new(Code::Unauthorized, message);
     let challenge = match &http.auth {
         Auth::Open => return answer,
@@ -159,5 +202,7 @@ pub(super) fn unauthorized(http: &Http, scope: Option<&Scope>, message: &str, er
 
 /// Clients read these with simple means: what would end the quoted text is left out.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect()
+    text.chars()
+        .filter(|c| !c.is_control() && !matches!(c, '"' | '\\'))
+        .collect()
 }

@@ -23,8 +23,9 @@ const MAX_REFERRERS: usize = 3 * 1024 * 1024;
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 pub(super) async fn tags(asked: &Asked<'_>, repository: &RepositoryName) -> Result<Response, ApiError> {
-    let page = Page::parse(&asked.query)
-        .map_err(|error| ApiError::new(Code::Unsupported, error.to_string()).status(StatusCode::BAD_REQUEST))?;
+    let page = Page::parse(&asked.query).map_err(|error| {
+        ApiError::new(Code::Unsupported, error.to_string()).status(StatusCode::BAD_REQUEST)
+    })?;
     let with_yanked = match asked.query.get("yanked") {
         None | Some("exclude") => false,
         Some("include") => true,
@@ -35,7 +36,10 @@ pub(super) async fn tags(asked: &Asked<'_>, repository: &RepositoryName) -> Resu
     };
     let store = asked.registry().store();
     if store.revision(repository).await?.is_none() {
-        return Err(ApiError::new(Code::NameUnknown, format!("nothing was published in {repository}")));
+        return Err(ApiError::new(
+            Code::NameUnknown,
+            format!("nothing was published in {repository}"),
+        ));
     }
     let limit = page.limit(MAX_TAGS);
     let mut tags = store.tags(repository, &page.last, limit + 1, with_yanked).await?;
@@ -67,11 +71,17 @@ struct Index<'i> {
 }
 
 /// Never 404: a client takes that for a registry that does not know the question.
-pub(super) async fn referrers(asked: &Asked<'_>, repository: &RepositoryName, subject: &Digest) -> Result<Response, ApiError> {
+pub(super) async fn referrers(
+    asked: &Asked<'_>,
+    repository: &RepositoryName,
+    subject: &Digest,
+) -> Result<Response, ApiError> {
     let artifact_type = asked.query.get("artifactType").filter(|text| !text.is_empty());
     let last = asked.query.get("last").unwrap_or_default();
     let store = asked.registry().store();
-    let (manifests, more) = store.referrers(repository, subject, artifact_type, last, MAX_REFERRERS).await?;
+    let (manifests, more) = store
+        .referrers(repository, subject, artifact_type, last, MAX_REFERRERS)
+        .await?;
     let index = Index {
         schema_version: 2,
         media_type: IMAGE_INDEX,
@@ -79,7 +89,10 @@ pub(super) async fn referrers(asked: &Asked<'_>, repository: &RepositoryName, su
     };
     let body = serde_json::to_vec(&index).map_err(|error| ApiError::new(Code::Unknown, error.to_string()))?;
     let length = body.len().to_string();
-    let mut headers = vec![(header::CONTENT_TYPE, IMAGE_INDEX), (header::CONTENT_LENGTH, length.as_str())];
+    let mut headers = vec![
+        (header::CONTENT_TYPE, IMAGE_INDEX),
+        (header::CONTENT_LENGTH, length.as_str()),
+    ];
     if artifact_type.is_some() {
         headers.push((FILTERS_APPLIED, "artifactType"));
     }
@@ -95,10 +108,9 @@ pub(super) async fn referrers(asked: &Asked<'_>, repository: &RepositoryName, su
 }
 
 pub(super) async fn packages(State(http): State<Arc<Http>>) -> Response {
-    let (registry, prefix) = http
-        .discovery
-        .as_ref()
-        .map_or(("", ""), |discovery| (&discovery.registry, &discovery.namespace_prefix));
+    let (registry, prefix) = http.discovery.as_ref().map_or(("", ""), |discovery| {
+        (&discovery.registry, &discovery.namespace_prefix)
+    });
     let body = serde_json::json!({
         "preferredProtocol": "oci",
         "oci": { "registry": registry, "namespacePrefix": prefix },

@@ -44,15 +44,29 @@ pub(super) async fn answer(
     }
 }
 
-async fn unknown(asked: &Asked<'_>, repository: &RepositoryName, reference: &Reference) -> Result<ApiError, ApiError> {
+async fn unknown(
+    asked: &Asked<'_>,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<ApiError, ApiError> {
     if asked.registry().store().revision(repository).await?.is_none() {
-        return Ok(ApiError::new(Code::NameUnknown, format!("nothing was published in {repository}")));
+        return Ok(ApiError::new(
+            Code::NameUnknown,
+            format!("nothing was published in {repository}"),
+        ));
     }
-    Ok(ApiError::new(Code::ManifestUnknown, format!("{repository} has no manifest {reference}"))
-        .detail(serde_json::json!({ "reference": reference.to_string() })))
+    Ok(ApiError::new(
+        Code::ManifestUnknown,
+        format!("{repository} has no manifest {reference}"),
+    )
+    .detail(serde_json::json!({ "reference": reference.to_string() })))
 }
 
-async fn pull(asked: &Asked<'_>, repository: &RepositoryName, reference: &Reference) -> Result<Response, ApiError> {
+async fn pull(
+    asked: &Asked<'_>,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<Response, ApiError> {
     let store = asked.registry().store();
     let Some(manifest) = store.manifest(repository, reference).await? else {
         return Err(unknown(asked, repository, reference).await?);
@@ -61,12 +75,24 @@ async fn pull(asked: &Asked<'_>, repository: &RepositoryName, reference: &Refere
         Reference::Tag(tag) => store.release(repository, tag).await?.into_iter().collect(),
         Reference::Digest(digest) => store.releases_of(repository, digest).await?,
     };
-    let warnings: Vec<String> = releases.iter().filter(|release| release.there).flat_map(|release| release.warnings()).collect();
+    let warnings: Vec<String> = releases
+        .iter()
+        .filter(|release| release.there)
+        .flat_map(|release| release.warnings())
+        .collect();
     let etag = format!("\"{}\"", manifest.digest);
     let length = manifest.bytes.len().to_string();
-    let mut headers = vec![(CONTENT_DIGEST, manifest.digest.as_str()), (header::ETAG, etag.as_str())];
+    let mut headers = vec![
+        (CONTENT_DIGEST, manifest.digest.as_str()),
+        (header::ETAG, etag.as_str()),
+    ];
     // All warnings of an answer together have to stay below 4096 bytes.
-    headers.extend(warnings.iter().take(3).map(|warning| (header::WARNING, warning.as_str())));
+    headers.extend(
+        warnings
+            .iter()
+            .take(3)
+            .map(|warning| (header::WARNING, warning.as_str())),
+    );
     if asked.has(&etag) {
         return Ok(respond(StatusCode::NOT_MODIFIED, &headers, Body::empty()));
     }
@@ -75,16 +101,27 @@ async fn pull(asked: &Asked<'_>, repository: &RepositoryName, reference: &Refere
         (header::CONTENT_LENGTH, length.as_str()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ]);
-    let body = if asked.is_head() { Body::empty() } else { Body::from(manifest.bytes) };
+    let body = if asked.is_head() {
+        Body::empty()
+    } else {
+        Body::from(manifest.bytes)
+    };
     Ok(respond(StatusCode::OK, &headers, body))
 }
 
 async fn read(body: &mut Option<Body>) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
-    let Some(taken) = body.take() else { return Ok(bytes) };
+    let Some(taken) = body.take() else {
+        return Ok(bytes);
+    };
     let mut stream = taken.into_data_stream();
     while let Some(next) = stream.next().await {
-        let next = next.map_err(|error| ApiError::new(Code::ManifestInvalid, format!("the request's body broke off: {error}")))?;
+        let next = next.map_err(|error| {
+            ApiError::new(
+                Code::ManifestInvalid,
+                format!("the request's body broke off: {error}"),
+            )
+        })?;
         if bytes.len() + next.len() > MAX_MANIFEST {
             *body = Some(Body::from_stream(stream));
             return Err(ManifestError::TooLarge.into());
@@ -103,7 +140,9 @@ fn tags(asked: &Asked<'_>, reference: &Reference) -> Result<Vec<Tag>, ApiError> 
             .all("tag")
             .map(|text| text.parse())
             .collect::<Result<_, _>>()
-            .map_err(|error: crate::reference::TagError| ApiError::new(Code::ManifestInvalid, error.to_string()))?,
+            .map_err(|error: crate::reference::TagError| {
+                ApiError::new(Code::ManifestInvalid, error.to_string())
+            })?,
     };
     // In one order, so that two publications do not wait for each other.
     tags.sort_unstable();
@@ -132,7 +171,11 @@ async fn publish(
         && *said != digest
     {
         let detail = serde_json::json!({ "digest": said.as_str(), "received": digest.as_str() });
-        return Err(ApiError::new(Code::DigestInvalid, format!("the manifest is {digest}, not {said}")).detail(detail));
+        return Err(ApiError::new(
+            Code::DigestInvalid,
+            format!("the manifest is {digest}, not {said}"),
+        )
+        .detail(detail));
     }
     let manifest = Manifest::parse(&bytes, asked.header(&header::CONTENT_TYPE))?;
     let gate = asked.http.gate.as_deref();
@@ -142,7 +185,10 @@ async fn publish(
         .await
         .map_err(refused)?;
     let location = format!("/v2/{repository}/manifests/{digest}");
-    let mut headers = vec![(header::LOCATION, location.as_str()), (CONTENT_DIGEST, digest.as_str())];
+    let mut headers = vec![
+        (header::LOCATION, location.as_str()),
+        (CONTENT_DIGEST, digest.as_str()),
+    ];
     if let Some(subject) = &manifest.subject {
         headers.push((SUBJECT, subject.as_str()));
     }
@@ -156,31 +202,47 @@ fn refused(error: PublishError) -> ApiError {
     match error {
         PublishError::Registry(error) => error.into(),
         PublishError::Missing(digests) => ApiError::missing(&digests),
-        PublishError::SizeDiffers { digest, said, is } => {
-            ApiError::new(Code::ManifestInvalid, format!("the manifest says that {digest} has {said} bytes; it has {is}"))
-                .detail(serde_json::json!({ "digest": digest.as_str(), "size": is }))
-        }
+        PublishError::SizeDiffers { digest, said, is } => ApiError::new(
+            Code::ManifestInvalid,
+            format!("the manifest says that {digest} has {said} bytes; it has {is}"),
+        )
+        .detail(serde_json::json!({ "digest": digest.as_str(), "size": is })),
         PublishError::Released { tag, digest } => ApiError::new(
             Code::Denied,
-            format!("{tag} was released as {digest}, and a version is never changed: publish another version"),
+            format!(
+                "{tag} was released as {digest}, and a version is never changed: publish another version"
+            ),
         )
         .status(StatusCode::CONFLICT)
         .detail(serde_json::json!({ "tag": tag.as_str(), "digest": digest.as_str() })),
         PublishError::Refused(refusal) => {
-            let code = if refusal.denied { Code::Denied } else { Code::ManifestInvalid };
+            let code = if refusal.denied {
+                Code::Denied
+            } else {
+                Code::ManifestInvalid
+            };
             ApiError::new(code, refusal.message).detail(refusal.detail)
         }
-        PublishError::Busy => {
-            ApiError::new(Code::TooManyRequests, "too much else is being published in this repository: try again")
-        }
+        PublishError::Busy => ApiError::new(
+            Code::TooManyRequests,
+            "too much else is being published in this repository: try again",
+        ),
     }
 }
 
-async fn delete(asked: &Asked<'_>, repository: &RepositoryName, reference: &Reference) -> Result<Response, ApiError> {
+async fn delete(
+    asked: &Asked<'_>,
+    repository: &RepositoryName,
+    reference: &Reference,
+) -> Result<Response, ApiError> {
     let store = asked.registry().store();
     let deleted = match reference {
         Reference::Tag(tag) => store.delete_tag(repository, tag).await?,
-        Reference::Digest(digest) => store.delete_manifest(repository, digest, asked.registry().now()).await?,
+        Reference::Digest(digest) => {
+            store
+                .delete_manifest(repository, digest, asked.registry().now())
+                .await?
+        }
     };
     match deleted {
         Deleted::Done => Ok(respond(StatusCode::ACCEPTED, &[], Body::empty())),

@@ -83,7 +83,10 @@ impl Http {
             router = router.route(TOKEN_PATH, routing::get(tokens::get).post(tokens::post));
         }
         if self.discovery.is_some() {
-            router = router.route("/.well-known/wasm-pkg/registry.json", routing::get(discovery::packages));
+            router = router.route(
+                "/.well-known/wasm-pkg/registry.json",
+                routing::get(discovery::packages),
+            );
         }
         router.with_state(Arc::new(self))
     }
@@ -112,13 +115,19 @@ impl Asked<'_> {
 
     fn not_allowed(&self, allowed: &'static str) -> ApiError {
         let method = &self.parts.method;
-        ApiError::new(Code::Unsupported, format!("{method} is not done here; {allowed} are")).header(header::ALLOW, allowed)
+        ApiError::new(
+            Code::Unsupported,
+            format!("{method} is not done here; {allowed} are"),
+        )
+        .header(header::ALLOW, allowed)
     }
 
     /// Whether the client has this content already (RFC 9110, 13.1.2).
     fn has(&self, etag: &str) -> bool {
         let known = self.header(&header::IF_NONE_MATCH).unwrap_or_default();
-        known.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
+        known
+            .split(',')
+            .any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == etag)
     }
 }
 
@@ -132,7 +141,9 @@ async fn handle(State(http): State<Arc<Http>>, request: Request) -> Response {
             error.into_response()
         }
     };
-    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+        .headers_mut()
+        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response
 }
 
@@ -172,7 +183,9 @@ async fn answer(http: &Http, parts: Parts, body: &mut Option<Body>) -> Result<Re
             discovery::referrers(&asked, repository, digest).await
         }
         Route::Tags(_) | Route::Referrers(..) => Err(asked.not_allowed("GET, HEAD")),
-        Route::Manifest(repository, reference) => manifests::answer(&asked, repository, reference, body).await,
+        Route::Manifest(repository, reference) => {
+            manifests::answer(&asked, repository, reference, body).await
+        }
         Route::Blob(repository, digest) => blobs::answer(&asked, repository, digest).await,
         Route::Uploads(repository) if method == Method::POST => {
             asked.require(repository, Action::Push).await?;
@@ -226,5 +239,9 @@ fn respond(status: StatusCode, headers: &[(HeaderName, &str)], body: Body) -> Re
 }
 
 fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    respond(status, &[(header::CONTENT_TYPE, "application/json")], Body::from(body))
+    respond(
+        status,
+        &[(header::CONTENT_TYPE, "application/json")],
+        Body::from(body),
+    )
 }

@@ -22,7 +22,11 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const MOUNT_CANDIDATES: i64 = 32;
 
 /// `POST`: with a digest the whole blob in one request, with `mount` a blob of another repository, else an upload to add to.
-pub(super) async fn start(asked: &Asked<'_>, repository: &RepositoryName, body: &mut Option<Body>) -> Result<Response, ApiError> {
+pub(super) async fn start(
+    asked: &Asked<'_>,
+    repository: &RepositoryName,
+    body: &mut Option<Body>,
+) -> Result<Response, ApiError> {
     let registry = asked.registry();
     if let Some(digest) = asked.query.get("mount") {
         // What cannot be mounted is to be pushed, and the specification wants that said with an upload, not with an error.
@@ -36,7 +40,10 @@ pub(super) async fn start(asked: &Asked<'_>, repository: &RepositoryName, body: 
         let mut upload = registry.store().start_upload(repository, registry.now()).await?;
         let added = registry.append(&mut upload, incoming(body), length(asked)?).await;
         let outcome = match added {
-            Ok(tail) => registry.finish(repository, Some(&upload), tail, &digest).await.map_err(|error| unfinished(asked, &upload, error)),
+            Ok(tail) => registry
+                .finish(repository, Some(&upload), tail, &digest)
+                .await
+                .map_err(|error| unfinished(asked, &upload, error)),
             Err(error) => Err(not_added(&upload, &error)),
         };
         if outcome.is_err() {
@@ -57,7 +64,11 @@ async fn mount(asked: &Asked<'_>, repository: &RepositoryName, digest: &Digest) 
     };
     for from in candidates {
         // Only what may be read may be taken from there: knowing a digest is no right.
-        if asked.may(&from, Action::Pull).await? && store.mount(repository, &from, digest, asked.registry().now()).await? {
+        if asked.may(&from, Action::Pull).await?
+            && store
+                .mount(repository, &from, digest, asked.registry().now())
+                .await?
+        {
             return Ok(true);
         }
     }
@@ -77,12 +88,18 @@ pub(super) async fn answer(
         Method::GET | Method::HEAD => Ok(progress(StatusCode::NO_CONTENT, &upload)),
         Method::PATCH => {
             let mut tail = add(asked, &mut upload, body).await?;
-            registry.keep(&mut upload, &mut tail).await.map_err(|error| not_added(&upload, &error))?;
+            registry
+                .keep(&mut upload, &mut tail)
+                .await
+                .map_err(|error| not_added(&upload, &error))?;
             Ok(progress(StatusCode::ACCEPTED, &upload))
         }
         Method::PUT => {
             let digest = asked.query.get("digest").ok_or_else(|| {
-                ApiError::new(Code::DigestInvalid, "an upload is finished with `?digest=` and the digest of the whole blob")
+                ApiError::new(
+                    Code::DigestInvalid,
+                    "an upload is finished with `?digest=` and the digest of the whole blob",
+                )
             })?;
             let digest = parsed(digest)?;
             let tail = add(asked, &mut upload, body).await?;
@@ -111,8 +128,14 @@ async fn add(asked: &Asked<'_>, upload: &mut Upload, body: &mut Option<Body>) ->
             let range = value.to_str().ok().and_then(ChunkRange::parse);
             let range = range.filter(|range| range.start == upload.size);
             let Some(range) = range else {
-                let message = format!("the next byte of the upload is {}: send a chunk that begins there, as `{}-<last>`", upload.size, upload.size);
-                return Err(at(upload, ApiError::new(Code::BlobUploadInvalid, message).status(StatusCode::RANGE_NOT_SATISFIABLE)));
+                let message = format!(
+                    "the next byte of the upload is {}: send a chunk that begins there, as `{}-<last>`",
+                    upload.size, upload.size
+                );
+                return Err(at(
+                    upload,
+                    ApiError::new(Code::BlobUploadInvalid, message).status(StatusCode::RANGE_NOT_SATISFIABLE),
+                ));
             };
             if said.is_some_and(|said| said != range.length()) {
                 let message = "the Content-Length is not the length of the Content-Range";
@@ -136,7 +159,10 @@ async fn registry_append(
 
 fn incoming(body: &mut Option<Body>) -> impl Stream<Item = Result<Bytes, String>> {
     match body.take() {
-        Some(body) => body.into_data_stream().map(|next| next.map_err(|error| error.to_string())).left_stream(),
+        Some(body) => body
+            .into_data_stream()
+            .map(|next| next.map_err(|error| error.to_string()))
+            .left_stream(),
         None => stream::empty().right_stream(),
     }
 }
@@ -147,12 +173,15 @@ fn length(asked: &Asked<'_>) -> Result<Option<u64>, ApiError> {
         return Ok(None);
     };
     let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
-    parsed.map(Some).ok_or_else(|| ApiError::new(Code::SizeInvalid, "the Content-Length is no number"))
+    parsed
+        .map(Some)
+        .ok_or_else(|| ApiError::new(Code::SizeInvalid, "the Content-Length is no number"))
 }
 
 fn parsed(digest: &str) -> Result<Digest, ApiError> {
     digest.parse().map_err(|error: crate::digest::DigestError| {
-        ApiError::new(Code::DigestInvalid, error.to_string()).detail(serde_json::json!({ "digest": crate::name::shortened(digest) }))
+        ApiError::new(Code::DigestInvalid, error.to_string())
+            .detail(serde_json::json!({ "digest": crate::name::shortened(digest) }))
     })
 }
 
@@ -162,13 +191,21 @@ fn location(upload: &Upload) -> String {
 
 fn progress(status: StatusCode, upload: &Upload) -> Response {
     let (location, range, id) = (location(upload), received(upload.size), upload.id.to_string());
-    let headers = [(header::LOCATION, location.as_str()), (header::RANGE, range.as_str()), (UPLOAD_ID, id.as_str())];
+    let headers = [
+        (header::LOCATION, location.as_str()),
+        (header::RANGE, range.as_str()),
+        (UPLOAD_ID, id.as_str()),
+    ];
     respond(status, &headers, Body::empty())
 }
 
 fn created(repository: &RepositoryName, digest: &Digest) -> Response {
     let location = format!("/v2/{repository}/blobs/{digest}");
-    respond(StatusCode::CREATED, &[(header::LOCATION, &location), (CONTENT_DIGEST, digest.as_str())], Body::empty())
+    respond(
+        StatusCode::CREATED,
+        &[(header::LOCATION, &location), (CONTENT_DIGEST, digest.as_str())],
+        Body::empty(),
+    )
 }
 
 /// Where the upload stands, for whoever goes on with it.
@@ -180,7 +217,10 @@ fn at(upload: &Upload, error: ApiError) -> ApiError {
 }
 
 fn unknown() -> ApiError {
-    ApiError::new(Code::BlobUploadUnknown, "there is no such upload (any more): begin another one")
+    ApiError::new(
+        Code::BlobUploadUnknown,
+        "there is no such upload (any more): begin another one",
+    )
 }
 
 fn not_added(upload: &Upload, error: &AppendError) -> ApiError {
@@ -188,14 +228,17 @@ fn not_added(upload: &Upload, error: &AppendError) -> ApiError {
     let answer = match error {
         AppendError::Registry(_) => {
             tracing::error!(%error, "an upload could not be added to");
-            ApiError::new(Code::Unknown, "the registry failed; its log says why").status(StatusCode::SERVICE_UNAVAILABLE)
+            ApiError::new(Code::Unknown, "the registry failed; its log says why")
+                .status(StatusCode::SERVICE_UNAVAILABLE)
         }
         AppendError::Body(_) => ApiError::new(Code::BlobUploadInvalid, message),
         AppendError::BlobTooLarge(_) | AppendError::ChunkTooLarge(_) => {
             ApiError::new(Code::SizeInvalid, message).status(StatusCode::PAYLOAD_TOO_LARGE)
         }
         AppendError::Length { .. } => ApiError::new(Code::SizeInvalid, message),
-        AppendError::Overtaken => ApiError::new(Code::BlobUploadInvalid, message).status(StatusCode::RANGE_NOT_SATISFIABLE),
+        AppendError::Overtaken => {
+            ApiError::new(Code::BlobUploadInvalid, message).status(StatusCode::RANGE_NOT_SATISFIABLE)
+        }
     };
     at(upload, answer)
 }
@@ -204,12 +247,18 @@ fn unfinished(asked: &Asked<'_>, upload: &Upload, error: FinishError) -> ApiErro
     let message = error.to_string();
     match error {
         FinishError::Registry(error) => error.into(),
-        FinishError::Digest { said, is } => ApiError::new(Code::DigestInvalid, format!("{message}; the upload is over, begin another one"))
-            .detail(serde_json::json!({ "digest": said.as_str(), "received": is.as_str() })),
+        FinishError::Digest { said, is } => ApiError::new(
+            Code::DigestInvalid,
+            format!("{message}; the upload is over, begin another one"),
+        )
+        .detail(serde_json::json!({ "digest": said.as_str(), "received": is.as_str() })),
         FinishError::UploadChanged => unknown(),
         FinishError::GivenUp => {
             tracing::warn!(upload = %upload.id, path = asked.parts.uri.path(), "storing a blob took longer than the time of grace");
-            at(upload, ApiError::new(Code::BlobUploadInvalid, message).status(StatusCode::SERVICE_UNAVAILABLE))
+            at(
+                upload,
+                ApiError::new(Code::BlobUploadInvalid, message).status(StatusCode::SERVICE_UNAVAILABLE),
+            )
         }
     }
 }

@@ -42,11 +42,13 @@ impl Store {
         loop {
             let mut tx = self.change_alone().await?;
             let uploads = expire_uploads(&mut tx, cutoffs.uploads, now).await?;
-            sqlx::query("UPDATE oci_objects SET state = 'condemned', at = $2 WHERE state = 'writing' AND at < $1")
-                .bind(cutoffs.writing)
-                .bind(now)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(
+                "UPDATE oci_objects SET state = 'condemned', at = $2 WHERE state = 'writing' AND at < $1",
+            )
+            .bind(cutoffs.writing)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
             let links = sqlx::query(
                 "DELETE FROM oci_links WHERE (repository, digest) IN (SELECT l.repository, l.digest FROM oci_links l \
                  WHERE l.at < $1 AND NOT EXISTS (SELECT 1 FROM oci_references r WHERE r.repository = l.repository \
@@ -112,11 +114,13 @@ async fn expire_uploads(connection: &mut AnyConnection, cutoff: i64, now: i64) -
     .fetch_all(&mut *connection)
     .await?;
     for row in &rows {
-        sqlx::query("UPDATE oci_objects SET state = 'condemned', at = $2 WHERE upload = $1 AND state = 'whole'")
-            .bind(row.text("upload")?)
-            .bind(now)
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "UPDATE oci_objects SET state = 'condemned', at = $2 WHERE upload = $1 AND state = 'whole'",
+        )
+        .bind(row.text("upload")?)
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(rows.len() as u64)
 }

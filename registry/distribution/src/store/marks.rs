@@ -42,17 +42,30 @@ fn release(row: &AnyRow) -> Result<Release, RegistryError> {
 impl Store {
     /// All releases of a repository, in the order of their tags' bytes.
     pub(crate) async fn releases(&self, repository: &RepositoryName) -> Result<Vec<Release>, RegistryError> {
-        self.select_releases("$2 = '' ORDER BY r.tag", repository, "").await
+        self.select_releases("$2 = '' ORDER BY r.tag", repository, "")
+            .await
     }
 
     /// A release by its tag.
-    pub(crate) async fn release(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Release>, RegistryError> {
-        Ok(self.select_releases("r.tag = $2", repository, tag.as_str()).await?.pop())
+    pub(crate) async fn release(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<Release>, RegistryError> {
+        Ok(self
+            .select_releases("r.tag = $2", repository, tag.as_str())
+            .await?
+            .pop())
     }
 
     /// The releases that a digest is.
-    pub(crate) async fn releases_of(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Release>, RegistryError> {
-        self.select_releases("r.digest = $2 ORDER BY r.tag", repository, digest.as_str()).await
+    pub(crate) async fn releases_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Vec<Release>, RegistryError> {
+        self.select_releases("r.digest = $2 ORDER BY r.tag", repository, digest.as_str())
+            .await
     }
 
     async fn select_releases(
@@ -78,14 +91,16 @@ impl Store {
     ) -> Result<bool, RegistryError> {
         let (at, reason) = yank.map(|yank| (yank.at, yank.reason)).unzip();
         let mut tx = self.change().await?;
-        let changed = sqlx::query("UPDATE oci_releases SET yanked_at = $3, yank_reason = $4 WHERE repository = $1 AND tag = $2")
-            .bind(repository.as_str().to_owned())
-            .bind(tag.as_str().to_owned())
-            .bind(at)
-            .bind(reason)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
+        let changed = sqlx::query(
+            "UPDATE oci_releases SET yanked_at = $3, yank_reason = $4 WHERE repository = $1 AND tag = $2",
+        )
+        .bind(repository.as_str().to_owned())
+        .bind(tag.as_str().to_owned())
+        .bind(at)
+        .bind(reason)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
         tx.commit().await?;
         Ok(changed == 1)
     }
@@ -98,7 +113,9 @@ impl Store {
         deprecation: Option<Deprecation>,
     ) -> Result<bool, RegistryError> {
         let deadline = deprecation.as_ref().and_then(|deprecation| deprecation.deadline);
-        let (at, message) = deprecation.map(|deprecation| (deprecation.at, deprecation.message)).unzip();
+        let (at, message) = deprecation
+            .map(|deprecation| (deprecation.at, deprecation.message))
+            .unzip();
         let mut tx = self.change().await?;
         let changed = sqlx::query(
             "UPDATE oci_releases SET deprecated_at = $3, deprecation = $4, deadline = $5 WHERE repository = $1 AND tag = $2",

@@ -110,7 +110,9 @@ impl Columns for AnyRow {
     where
         T: std::str::FromStr<Err: std::error::Error>,
     {
-        self.text(column)?.parse().map_err(|error: T::Err| damaged(column, &error))
+        self.text(column)?
+            .parse()
+            .map_err(|error: T::Err| damaged(column, &error))
     }
 }
 
@@ -127,10 +129,12 @@ fn to_i64(n: u64) -> i64 {
 
 /// What is not to be kept any more.
 async fn condemn(connection: &mut AnyConnection, object: &str, now: i64) -> Result<(), RegistryError> {
-    sqlx::query("UPDATE oci_objects SET state = 'condemned', at = $2 WHERE object = $1 AND state <> 'damaged'")
-        .bind(object.to_owned())
-        .bind(now)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE oci_objects SET state = 'condemned', at = $2 WHERE object = $1 AND state <> 'damaged'",
+    )
+    .bind(object.to_owned())
+    .bind(now)
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -49,7 +49,12 @@ impl Store {
             }
             Backend::Sqlite => {
                 let writer = sqlite(pool(1), false).connect_with(options.clone()).await?;
-                (writer, sqlite(pool(connections.min(8)), true).connect_with(options).await?)
+                (
+                    writer,
+                    sqlite(pool(connections.min(8)), true)
+                        .connect_with(options)
+                        .await?,
+                )
             }
         };
         Ok(Self {
@@ -76,7 +81,9 @@ fn sqlite(pool: AnyPoolOptions, only_reads: bool) -> AnyPoolOptions {
         Box::pin(async move {
             sqlx::raw_sql(COMMON).execute(&mut *connection).await?;
             if only_reads {
-                sqlx::raw_sql("PRAGMA query_only = ON").execute(connection).await?;
+                sqlx::raw_sql("PRAGMA query_only = ON")
+                    .execute(connection)
+                    .await?;
             }
             Ok(())
         })
@@ -118,9 +125,15 @@ fn parse(url: &str) -> Result<(Backend, AnyConnectOptions), RegistryError> {
 
 async fn migrate(backend: Backend, connection: &mut AnyConnection) -> Result<(), RegistryError> {
     let migrator = migrator();
-    let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let known = migrator
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0);
     if backend == Backend::Sqlite {
-        sqlx::raw_sql("PRAGMA busy_timeout = 10000;").execute(&mut *connection).await?;
+        sqlx::raw_sql("PRAGMA busy_timeout = 10000;")
+            .execute(&mut *connection)
+            .await?;
     }
     let mut tx = connection.begin_with(backend.begin()).await?;
     if backend == Backend::Postgres {
@@ -145,8 +158,12 @@ async fn migrate(backend: Backend, connection: &mut AnyConnection) -> Result<(),
 /// The schema's version; 0 if the registry was never here.
 async fn version(backend: Backend, connection: &mut AnyConnection) -> Result<i64, RegistryError> {
     let there = match backend {
-        Backend::Sqlite => "SELECT COUNT(*) AS there FROM sqlite_master WHERE type = 'table' AND name = 'oci_migrations'",
-        Backend::Postgres => "SELECT CASE WHEN to_regclass('oci_migrations') IS NULL THEN 0 ELSE 1 END::BIGINT AS there",
+        Backend::Sqlite => {
+            "SELECT COUNT(*) AS there FROM sqlite_master WHERE type = 'table' AND name = 'oci_migrations'"
+        }
+        Backend::Postgres => {
+            "SELECT CASE WHEN to_regclass('oci_migrations') IS NULL THEN 0 ELSE 1 END::BIGINT AS there"
+        }
     };
     let row = sqlx::query(there).fetch_one(&mut *connection).await?;
     if row.int("there")? == 0 {

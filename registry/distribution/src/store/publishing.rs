@@ -4,13 +4,7 @@
 use sqlx::AnyConnection;
 
 use super::{Columns, Store, to_i64};
-use crate::{
-    digest::Digest,
-    error::RegistryError,
-    manifest::Manifest,
-    name::RepositoryName,
-    reference::Tag,
-};
+use crate::{digest::Digest, error::RegistryError, manifest::Manifest, name::RepositoryName, reference::Tag};
 
 /// What is to be published.
 #[derive(Debug)]
@@ -52,7 +46,11 @@ pub(crate) enum Deleted {
 
 impl Store {
     /// What a manifest names and the repository has not. For an early answer; [`Store::publish`] looks again.
-    pub(crate) async fn missing(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<Vec<Digest>, RegistryError> {
+    pub(crate) async fn missing(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Manifest,
+    ) -> Result<Vec<Digest>, RegistryError> {
         let mut missing = Vec::new();
         for (digest, _) in &manifest.blobs {
             if self.blob(repository, digest).await?.is_none() {
@@ -103,7 +101,11 @@ impl Store {
     }
 
     /// Takes a tag away. A version stays what it was released as, should it come back.
-    pub(crate) async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Deleted, RegistryError> {
+    pub(crate) async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Deleted, RegistryError> {
         let mut tx = self.change().await?;
         let gone = sqlx::query("DELETE FROM oci_tags WHERE repository = $1 AND tag = $2")
             .bind(repository.as_str().to_owned())
@@ -112,7 +114,11 @@ impl Store {
             .await?
             .rows_affected();
         tx.commit().await?;
-        Ok(if gone == 0 { Deleted::Unknown } else { Deleted::Done })
+        Ok(if gone == 0 {
+            Deleted::Unknown
+        } else {
+            Deleted::Done
+        })
     }
 
     /// Takes a manifest away, with the tags that point to it. What it names is kept for the time of grace.
@@ -160,7 +166,11 @@ impl Store {
     }
 
     /// Takes a blob away from a repository, unless one of its manifests names it.
-    pub(crate) async fn delete_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Deleted, RegistryError> {
+    pub(crate) async fn delete_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Deleted, RegistryError> {
         let mut tx = self.change_alone().await?;
         if let Some(by) = needed_by(&mut tx, repository, digest).await? {
             return Ok(Deleted::Needed { by });
@@ -172,7 +182,11 @@ impl Store {
             .await?
             .rows_affected();
         tx.commit().await?;
-        Ok(if gone == 0 { Deleted::Unknown } else { Deleted::Done })
+        Ok(if gone == 0 {
+            Deleted::Unknown
+        } else {
+            Deleted::Done
+        })
     }
 }
 
@@ -181,11 +195,12 @@ async fn needed_by(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Option<Digest>, RegistryError> {
-    let row = sqlx::query("SELECT manifest FROM oci_references WHERE repository = $1 AND target = $2 LIMIT 1")
-        .bind(repository.as_str().to_owned())
-        .bind(digest.as_str().to_owned())
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        sqlx::query("SELECT manifest FROM oci_references WHERE repository = $1 AND target = $2 LIMIT 1")
+            .bind(repository.as_str().to_owned())
+            .bind(digest.as_str().to_owned())
+            .fetch_optional(connection)
+            .await?;
     row.map(|row| row.parsed("manifest")).transpose()
 }
 
@@ -203,7 +218,11 @@ async fn has_manifest(
 }
 
 /// False: it is not the revision that the decision rests on.
-async fn next_revision(connection: &mut AnyConnection, new: &NewManifest<'_>, now: i64) -> Result<bool, RegistryError> {
+async fn next_revision(
+    connection: &mut AnyConnection,
+    new: &NewManifest<'_>,
+    now: i64,
+) -> Result<bool, RegistryError> {
     let row = sqlx::query(
         "INSERT INTO oci_repositories (repository, revision, created_at) VALUES ($1, 1, $2) \
          ON CONFLICT (repository) DO UPDATE SET revision = oci_repositories.revision + 1 RETURNING revision",
@@ -255,9 +274,14 @@ async fn check_contents(
     Ok((!missing.is_empty()).then_some(Published::Missing(missing)))
 }
 
-async fn insert_manifest(connection: &mut AnyConnection, new: &NewManifest<'_>, now: i64) -> Result<(), RegistryError> {
+async fn insert_manifest(
+    connection: &mut AnyConnection,
+    new: &NewManifest<'_>,
+    now: i64,
+) -> Result<(), RegistryError> {
     let manifest = new.manifest;
-    let annotations = serde_json::to_string(&manifest.annotations).map_err(|error| super::damaged("annotations", &error))?;
+    let annotations = serde_json::to_string(&manifest.annotations)
+        .map_err(|error| super::damaged("annotations", &error))?;
     let first = sqlx::query(
         "INSERT INTO oci_manifests (repository, digest, media_type, size, artifact_type, subject, annotations, pushed_at, bytes) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (repository, digest) DO NOTHING",
@@ -277,7 +301,11 @@ async fn insert_manifest(connection: &mut AnyConnection, new: &NewManifest<'_>, 
     if first == 0 {
         return Ok(());
     }
-    let targets = manifest.blobs.iter().map(|(digest, _)| digest).chain(&manifest.manifests);
+    let targets = manifest
+        .blobs
+        .iter()
+        .map(|(digest, _)| digest)
+        .chain(&manifest.manifests);
     for target in targets {
         sqlx::query("INSERT INTO oci_references (repository, manifest, target) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
             .bind(new.repository.as_str().to_owned())

@@ -33,7 +33,11 @@ const BLOB: &str = "SELECT b.object, b.size, o.place FROM oci_links l \
     WHERE l.repository = $1 AND l.digest = $2";
 
 impl Store {
-    pub(crate) async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<StoredBlob>, RegistryError> {
+    pub(crate) async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<StoredBlob>, RegistryError> {
         let row = sqlx::query(BLOB)
             .bind(repository.as_str().to_owned())
             .bind(digest.as_str().to_owned())
@@ -82,7 +86,11 @@ impl Store {
     }
 
     /// Repositories that have a blob, in no particular order.
-    pub(crate) async fn repositories_with(&self, digest: &Digest, most: i64) -> Result<Vec<RepositoryName>, RegistryError> {
+    pub(crate) async fn repositories_with(
+        &self,
+        digest: &Digest,
+        most: i64,
+    ) -> Result<Vec<RepositoryName>, RegistryError> {
         let rows = sqlx::query("SELECT repository FROM oci_links WHERE digest = $1 LIMIT $2")
             .bind(digest.as_str().to_owned())
             .bind(most)
@@ -258,7 +266,8 @@ impl Store {
                 size: row.count("size")?,
                 digest: row.text("digest")?,
                 artifact_type: row.maybe_text("artifact_type")?,
-                annotations: serde_json::from_str(&annotations).map_err(|error| super::damaged("annotations", &error))?,
+                annotations: serde_json::from_str(&annotations)
+                    .map_err(|error| super::damaged("annotations", &error))?,
             });
         }
         Ok((found, false))

@@ -37,15 +37,21 @@ pub(crate) enum Finished {
 }
 
 impl Store {
-    pub(crate) async fn start_upload(&self, repository: &RepositoryName, now: i64) -> Result<Upload, RegistryError> {
+    pub(crate) async fn start_upload(
+        &self,
+        repository: &RepositoryName,
+        now: i64,
+    ) -> Result<Upload, RegistryError> {
         let id = Uuid::now_v7();
         let mut tx = self.change().await?;
-        sqlx::query("INSERT INTO oci_uploads (upload, repository, size, started_at, at) VALUES ($1, $2, 0, $3, $3)")
-            .bind(id.to_string())
-            .bind(repository.as_str().to_owned())
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO oci_uploads (upload, repository, size, started_at, at) VALUES ($1, $2, 0, $3, $3)",
+        )
+        .bind(id.to_string())
+        .bind(repository.as_str().to_owned())
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(Upload {
             id,
@@ -54,7 +60,11 @@ impl Store {
         })
     }
 
-    pub(crate) async fn upload(&self, repository: &RepositoryName, id: Uuid) -> Result<Option<Upload>, RegistryError> {
+    pub(crate) async fn upload(
+        &self,
+        repository: &RepositoryName,
+        id: Uuid,
+    ) -> Result<Option<Upload>, RegistryError> {
         let row = sqlx::query("SELECT size FROM oci_uploads WHERE upload = $1 AND repository = $2")
             .bind(id.to_string())
             .bind(repository.as_str().to_owned())
@@ -79,36 +89,52 @@ impl Store {
         now: i64,
     ) -> Result<(), RegistryError> {
         let mut tx = self.change().await?;
-        sqlx::query("INSERT INTO oci_objects (object, place, state, upload, at) VALUES ($1, $2, 'writing', $3, $4)")
-            .bind(object.to_string())
-            .bind(place.to_owned())
-            .bind(upload.map(|upload| upload.to_string()))
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO oci_objects (object, place, state, upload, at) VALUES ($1, $2, 'writing', $3, $4)",
+        )
+        .bind(object.to_string())
+        .bind(place.to_owned())
+        .bind(upload.map(|upload| upload.to_string()))
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Says that an object is of no use.
-    pub(crate) async fn give_up(&self, object: Uuid, now: i64) -> Result<(), RegistryError> {
+    /// Says that an object is of no use; false if somebody else has said so before.
+    pub(crate) async fn give_up(&self, object: Uuid, now: i64) -> Result<bool, RegistryError> {
         let mut tx = self.change().await?;
-        condemn(&mut tx, &object.to_string(), now).await?;
+        let ours = sqlx::query(
+            "UPDATE oci_objects SET state = 'condemned', at = $2 WHERE object = $1 AND state = 'writing'",
+        )
+        .bind(object.to_string())
+        .bind(now)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
         tx.commit().await?;
-        Ok(())
+        Ok(ours == 1)
     }
 
     /// Adds an object to the end of an upload, unless somebody else was quicker; false then.
-    pub(crate) async fn append(&self, upload: &Upload, object: Uuid, size: u64, now: i64) -> Result<bool, RegistryError> {
+    pub(crate) async fn append(
+        &self,
+        upload: &Upload,
+        object: Uuid,
+        size: u64,
+        now: i64,
+    ) -> Result<bool, RegistryError> {
         let mut tx = self.change().await?;
-        let grown = sqlx::query("UPDATE oci_uploads SET size = size + $3, at = $4 WHERE upload = $1 AND size = $2")
-            .bind(upload.id.to_string())
-            .bind(to_i64(upload.size))
-            .bind(to_i64(size))
-            .bind(now)
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
+        let grown =
+            sqlx::query("UPDATE oci_uploads SET size = size + $3, at = $4 WHERE upload = $1 AND size = $2")
+                .bind(upload.id.to_string())
+                .bind(to_i64(upload.size))
+                .bind(to_i64(size))
+                .bind(now)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
         let kept = sqlx::query(
             "UPDATE oci_objects SET state = 'whole', position = $2, size = $3, at = $4 WHERE object = $1 AND state = 'writing'",
         )
@@ -136,11 +162,17 @@ impl Store {
         .bind(upload.to_string())
         .fetch_all(&self.reader)
         .await?;
-        rows.iter().map(|row| Ok((row.text("place")?, row.count("size")?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.text("place")?, row.count("size")?)))
+            .collect()
     }
 
     /// Ends an upload without a blob; none if there is none.
-    pub(crate) async fn cancel(&self, upload: &Upload, now: i64) -> Result<Option<Vec<Condemned>>, RegistryError> {
+    pub(crate) async fn cancel(
+        &self,
+        upload: &Upload,
+        now: i64,
+    ) -> Result<Option<Vec<Condemned>>, RegistryError> {
         let mut tx = self.change().await?;
         let gone = sqlx::query("DELETE FROM oci_uploads WHERE upload = $1")
             .bind(upload.id.to_string())

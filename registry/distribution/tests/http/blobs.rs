@@ -6,13 +6,29 @@ use stecker_distribution::{Algorithm, Digest};
 use crate::world::{World, bytes, digest, image, scenarios};
 
 async fn a_blob_is_pulled_as_it_was_pushed(world: World) {
-    for (n, content) in [Vec::new(), b"{}".to_vec(), bytes(1, 3000), bytes(2, 20 * 1024 * 1024)].into_iter().enumerate() {
+    for (n, content) in [
+        Vec::new(),
+        b"{}".to_vec(),
+        bytes(1, 3000),
+        bytes(2, 20 * 1024 * 1024),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let digest = Digest::of(algorithm, &content);
             let path = format!("/v2/a/b{n}/blobs/{digest}");
             world.get(&path).await.error(404, "BLOB_UNKNOWN");
             world.head(&path).await.expect(404);
-            let answer = world.ask("POST", &format!("/v2/a/b{n}/blobs/uploads/?digest={digest}"), &[], content.clone()).await.expect(201);
+            let answer = world
+                .ask(
+                    "POST",
+                    &format!("/v2/a/b{n}/blobs/uploads/?digest={digest}"),
+                    &[],
+                    content.clone(),
+                )
+                .await
+                .expect(201);
             assert_eq!(answer.header("docker-content-digest"), digest.as_str());
             assert_eq!(answer.header("location"), path);
             let answer = world.get(&path).await.expect(200);
@@ -29,32 +45,79 @@ async fn a_blob_is_pulled_as_it_was_pushed(world: World) {
 async fn parts_of_a_blob_are_pulled(world: World) {
     let content = bytes(3, 2048);
     let path = format!("/v2/a/blobs/{}", world.push_blob("a", &content).await);
-    for (range, part) in [("bytes=500-1499", 500..1500), ("bytes=500-", 500..2048), ("bytes=-500", 1548..2048), ("bytes=2000-5000", 2000..2048)] {
-        let answer = world.ask("GET", &path, &[("range", range)], Body::empty()).await.expect(206);
-        assert_eq!(answer.header("content-range"), format!("bytes {}-{}/2048", part.start, part.end - 1));
+    for (range, part) in [
+        ("bytes=500-1499", 500..1500),
+        ("bytes=500-", 500..2048),
+        ("bytes=-500", 1548..2048),
+        ("bytes=2000-5000", 2000..2048),
+    ] {
+        let answer = world
+            .ask("GET", &path, &[("range", range)], Body::empty())
+            .await
+            .expect(206);
+        assert_eq!(
+            answer.header("content-range"),
+            format!("bytes {}-{}/2048", part.start, part.end - 1)
+        );
         assert_eq!(answer.header("content-length"), part.len().to_string());
         assert_eq!(answer.body.as_deref(), Some(&content[part]));
     }
     for range in ["bytes=500-0", "bytes=5000-10000"] {
-        let answer = world.ask("GET", &path, &[("range", range)], Body::empty()).await.expect(416);
+        let answer = world
+            .ask("GET", &path, &[("range", range)], Body::empty())
+            .await
+            .expect(416);
         assert_eq!(answer.header("content-range"), "bytes */2048");
     }
     let etag = world.head(&path).await.header("etag").to_owned();
-    world.ask("GET", &path, &[("if-none-match", &etag)], Body::empty()).await.expect(304);
-    world.ask("GET", &path, &[("range", "bytes=0-1"), ("if-range", "\"other\"")], Body::empty()).await.expect(200);
+    world
+        .ask("GET", &path, &[("if-none-match", &etag)], Body::empty())
+        .await
+        .expect(304);
+    world
+        .ask(
+            "GET",
+            &path,
+            &[("range", "bytes=0-1"), ("if-range", "\"other\"")],
+            Body::empty(),
+        )
+        .await
+        .expect(200);
 }
 
 async fn a_blob_belongs_to_its_repository(world: World) {
     let content = bytes(4, 100);
     let digest = world.push_blob("a", &content).await;
-    world.get(&format!("/v2/b/blobs/{digest}")).await.error(404, "BLOB_UNKNOWN");
+    world
+        .get(&format!("/v2/b/blobs/{digest}"))
+        .await
+        .error(404, "BLOB_UNKNOWN");
     let mount = |query: String| {
         let world = &world;
-        async move { world.ask("POST", &format!("/v2/b/blobs/uploads/?{query}"), &[("content-length", "0")], Body::empty()).await }
+        async move {
+            world
+                .ask(
+                    "POST",
+                    &format!("/v2/b/blobs/uploads/?{query}"),
+                    &[("content-length", "0")],
+                    Body::empty(),
+                )
+                .await
+        }
     };
     // What cannot be mounted may be pushed.
-    for query in [format!("mount={digest}&from=c"), "mount=sha256:x&from=a".to_owned(), format!("mount={digest}&from=../a")] {
-        assert!(mount(query).await.expect(202).header("location").starts_with("/v2/b/blobs/uploads/"));
+    for query in [
+        format!("mount={digest}&from=c"),
+        "mount=sha256:x&from=a".to_owned(),
+        format!("mount={digest}&from=../a"),
+    ] {
+        assert!(
+            mount(query)
+                .await
+                .expect(202)
+                .header("location")
+                .starts_with("/v2/b/blobs/uploads/")
+        );
     }
     let answer = mount(format!("mount={digest}&from=a")).await.expect(201);
     assert_eq!(answer.header("location"), format!("/v2/b/blobs/{digest}"));
@@ -71,11 +134,24 @@ async fn a_blob_that_a_manifest_names_stays(world: World) {
     let config = digest(&bytes(5, 50));
     let path = format!("/v2/a/blobs/{config}");
     let answer = world.delete(&path).await.error(405, "UNSUPPORTED");
-    assert_eq!(answer.json()["errors"][0]["detail"]["manifest"], manifest.as_str());
-    world.delete(&format!("/v2/a/manifests/{manifest}")).await.expect(202);
+    assert_eq!(
+        answer.json()["errors"][0]["detail"]["manifest"],
+        manifest.as_str()
+    );
+    world
+        .delete(&format!("/v2/a/manifests/{manifest}"))
+        .await
+        .expect(202);
     world.delete(&path).await.expect(202);
     world.delete(&path).await.error(404, "BLOB_UNKNOWN");
-    assert_eq!(world.put("a", "again", &image(&bytes(5, 50), &bytes(1_000_005, 200))).await.error(404, "MANIFEST_BLOB_UNKNOWN").json()["errors"][0]["detail"]["digest"], config.as_str());
+    assert_eq!(
+        world
+            .put("a", "again", &image(&bytes(5, 50), &bytes(1_000_005, 200)))
+            .await
+            .error(404, "MANIFEST_BLOB_UNKNOWN")
+            .json()["errors"][0]["detail"]["digest"],
+        config.as_str()
+    );
 }
 
 async fn bad_paths_are_refused(world: World) {
@@ -94,7 +170,10 @@ async fn bad_paths_are_refused(world: World) {
         world.get(path).await.error(status, code);
     }
     world.get("/v2/").await.expect(200);
-    let answer = world.ask("POST", "/v2/a/tags/list", &[], Body::empty()).await.error(405, "UNSUPPORTED");
+    let answer = world
+        .ask("POST", "/v2/a/tags/list", &[], Body::empty())
+        .await
+        .error(405, "UNSUPPORTED");
     assert_eq!(answer.header("allow"), "GET, HEAD");
 }
 

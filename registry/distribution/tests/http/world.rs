@@ -14,7 +14,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use stecker_distribution::{Algorithm, BlobStore, Clock, Digest, Http, IMAGE_MANIFEST, Registry, RegistryOptions};
+use stecker_distribution::{
+    Algorithm, BlobStore, Clock, Digest, Http, IMAGE_MANIFEST, Registry, RegistryOptions,
+};
 use stecker_test_postgres::{PostgresError, TestPostgres};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -45,7 +47,8 @@ pub(crate) struct TestClock(AtomicI64);
 
 impl TestClock {
     pub(crate) fn pass(&self, time: Duration) {
-        self.0.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        self.0
+            .fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
 
@@ -75,7 +78,9 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| std::str::from_utf8(value.as_bytes()).unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| std::str::from_utf8(value.as_bytes()).unwrap())
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -161,7 +166,11 @@ impl World {
             Some(url) => url.clone(),
             None => tokio::task::spawn_blocking(postgres).await.unwrap()?.to_owned(),
         };
-        let name = format!("oci_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+        let name = format!(
+            "oci_{}_{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::SeqCst)
+        );
         sqlx_create(&server, &name).await;
         let (base, _) = server.rsplit_once('/').unwrap();
         Some(Self::open(tempfile::tempdir().unwrap(), format!("{base}/{name}")).await)
@@ -191,7 +200,13 @@ impl World {
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        assert_eq!(parts.headers.get("docker-distribution-api-version").map(|value| value.as_bytes()), Some(&b"registry/2.0"[..]));
+        assert_eq!(
+            parts
+                .headers
+                .get("docker-distribution-api-version")
+                .map(|value| value.as_bytes()),
+            Some(&b"registry/2.0"[..])
+        );
         Answer {
             status: parts.status,
             headers: parts.headers,
@@ -199,7 +214,13 @@ impl World {
         }
     }
 
-    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -221,7 +242,14 @@ impl World {
 
     /// Begins an upload.
     pub(crate) async fn upload(&self, repository: &str) -> String {
-        let answer = self.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), &[("content-length", "0")], Body::empty()).await;
+        let answer = self
+            .ask(
+                "POST",
+                &format!("/v2/{repository}/blobs/uploads/"),
+                &[("content-length", "0")],
+                Body::empty(),
+            )
+            .await;
         answer.expect(202).header("location").to_owned()
     }
 
@@ -233,9 +261,18 @@ impl World {
     }
 
     pub(crate) async fn put(&self, repository: &str, reference: &str, manifest: &Value) -> Answer {
-        let kind = manifest["mediaType"].as_str().unwrap_or(IMAGE_MANIFEST).to_owned();
+        let kind = manifest["mediaType"]
+            .as_str()
+            .unwrap_or(IMAGE_MANIFEST)
+            .to_owned();
         let path = format!("/v2/{repository}/manifests/{reference}");
-        self.ask("PUT", &path, &[("content-type", &kind)], serde_json::to_vec(manifest).unwrap()).await
+        self.ask(
+            "PUT",
+            &path,
+            &[("content-type", &kind)],
+            serde_json::to_vec(manifest).unwrap(),
+        )
+        .await
     }
 
     /// Pushes an image of two blobs that differ with the seed, and says what it is.
@@ -272,7 +309,10 @@ fn sqlx_create(server: &str, name: &str) -> impl Future<Output = ()> {
     async move {
         sqlx::any::install_default_drivers();
         let mut connection = sqlx::AnyConnection::connect(&server).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
     }
 }
