@@ -1,8 +1,8 @@
 //! A registry over a folder, on a loopback address: `serve FOLDER [PORT]`. Prints its address and serves until it is killed.
 //!
-//! Settings for trying things out come from the environment: `DATABASE` (default: a SQLite file in the folder), `GRACE_MS` and
-//! `COLLECT_MS` (how long what is pushed is kept unpublished, and how often garbage is collected), and
-//! `DISTRIBUTION_USER=name:password` (default: everybody may do everything), `DISTRIBUTION_BASIC=1` (passwords instead of tokens).
+//! For trying things out, the environment may say: `DATABASE` (a URL; default: a SQLite file in the folder), `GRACE_MS` and
+//! `COLLECT_MS` (how long what is pushed is kept unpublished, and how often garbage is collected; default: a day, never),
+//! `DISTRIBUTION_USER` (`name:password`; default: everybody may do everything), `DISTRIBUTION_BASIC` (passwords instead of tokens).
 #![expect(clippy::print_stdout, reason = "an example speaks to a terminal")]
 
 use std::{env, error::Error, path::PathBuf, sync::Arc, time::Duration};

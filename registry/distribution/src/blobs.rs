@@ -92,8 +92,10 @@ impl BlobStore {
         start: u64,
         end: u64,
     ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, RegistryError> {
-        let mut options = GetOptions::default();
-        options.range = Some(GetRange::Bounded(start..end));
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(start..end)),
+            ..GetOptions::default()
+        };
         Ok(self
             .store
             .get_opts(&Path::from(place), options)

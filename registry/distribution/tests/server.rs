@@ -2,6 +2,13 @@
 //!
 //! `cargo test -p stecker-distribution` builds the example with the tests; a single test target does not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
+
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -177,7 +184,11 @@ async fn killing_the_server_breaks_no_manifest_and_loses_no_blob() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let contents = |n: u64| {
         // Layers are shared by some, and some have more than one piece.
-        let length = if n % 20 == 0 { 9 * 1024 * 1024 } else { 20_000 };
+        let length = if n.is_multiple_of(20) {
+            9 * 1024 * 1024
+        } else {
+            20_000
+        };
         (random(n, 300), random(10_000 + n / 3, length))
     };
     let pushers: Vec<_> = (0..4_u64)
@@ -343,7 +354,7 @@ fn skopeo_pushes_and_pulls_the_same_bytes() {
     let layout = folder.path().join("from");
     std::fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let write = |content: &[u8]| {
-        std::fs::write(layout.join("blobs/sha256").join(digest(content).hex()), content).unwrap()
+        std::fs::write(layout.join("blobs/sha256").join(digest(content).hex()), content).unwrap();
     };
     let layer = random(2, 5_000_000);
     let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [digest(&layer).as_str()] } }).to_string();

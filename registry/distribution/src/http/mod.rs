@@ -73,7 +73,6 @@ impl Http {
     }
 
     /// The router, to be served or merged at the root: clients know no other place for `/v2/`.
-    #[must_use]
     pub fn router(self) -> Router {
         let mut router = Router::new()
             .route("/v2", routing::any(handle))

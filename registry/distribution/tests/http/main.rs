@@ -1,4 +1,10 @@
 //! The registry over HTTP, as the OCI Distribution Specification 1.1 describes it, on SQLite and on Postgres.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 mod access;
 mod blobs;
