@@ -1,4 +1,5 @@
-//! The registry over HTTP, as the OCI Distribution Specification 1.1 describes it, on SQLite and on Postgres.
+//! The registry over HTTP, as the OCI Distribution Specification 1.1 describes it, on SQLite and, where
+//! `STECKER_TEST_POSTGRES` names a server, on Postgres.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

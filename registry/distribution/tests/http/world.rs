@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use stecker_distribution::{
     Algorithm, BlobStore, Clock, Digest, Http, IMAGE_MANIFEST, Registry, RegistryOptions,
 };
-use stecker_test_postgres::{PostgresError, TestPostgres};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -135,22 +134,6 @@ pub(crate) fn image(config: &[u8], layer: &[u8]) -> Value {
     })
 }
 
-fn postgres() -> Option<&'static str> {
-    static SERVER: OnceLock<Option<(TestPostgres, String)>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| match TestPostgres::start() {
-        Ok(server) => {
-            let url = server.url().to_owned();
-            Some((server, url))
-        }
-        Err(PostgresError::NotInstalled) => {
-            println!("skipped: {}", PostgresError::NotInstalled);
-            None
-        }
-        Err(error) => panic!("{error}"),
-    });
-    server.as_ref().map(|(_, url)| url.as_str())
-}
-
 impl World {
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -160,11 +143,9 @@ impl World {
 
     pub(crate) async fn postgres() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // Under another environment variable than others' suites, so that both may run side by side.
-        let given = std::env::var("STECKER_TEST_POSTGRES").ok();
-        let server = match &given {
-            Some(url) => url.clone(),
-            None => tokio::task::spawn_blocking(postgres).await.unwrap()?.to_owned(),
+        let Ok(server) = std::env::var("STECKER_TEST_POSTGRES") else {
+            println!("skipped: STECKER_TEST_POSTGRES names no server");
+            return None;
         };
         let name = format!(
             "oci_{}_{}",
