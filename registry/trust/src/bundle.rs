@@ -66,13 +66,17 @@ pub enum BundleError {
     #[error("the bundle calls itself `{0}`; versions 0.1 to 0.3 are read")]
     OtherMediaType(String),
     /// Keyless.
-    #[error("the bundle was made with a certificate, not with a key. Sign with `--key`, or with `stecker sign`")]
+    #[error(
+        "the bundle was made with a certificate, not with a key. Sign with `--key`, or with `stecker sign`"
+    )]
     Keyless,
     /// The envelope in it.
     #[error(transparent)]
     Envelope(#[from] DsseError),
     /// More than one.
-    #[error("the envelope in the bundle has {0} signatures; a bundle has exactly one, and a release can have several bundles")]
+    #[error(
+        "the envelope in the bundle has {0} signatures; a bundle has exactly one, and a release can have several bundles"
+    )]
     NotOneSignature(usize),
     /// Only the bytes can tell.
     #[error(

@@ -162,7 +162,9 @@ pub enum IndexError {
         found: u64,
     },
     /// The same version twice.
-    #[error("version {version} of the index was seen with other content ({seen}, now {found}): the registry says different things to different hosts")]
+    #[error(
+        "version {version} of the index was seen with other content ({seen}, now {found}): the registry says different things to different hosts"
+    )]
     Changed {
         /// The version.
         version: u64,
@@ -182,13 +184,17 @@ pub enum IndexError {
         expired: Timestamp,
     },
     /// A clock that is wrong.
-    #[error("the index says that it was issued at {issued}, which is still to come: one of the two clocks is wrong")]
+    #[error(
+        "the index says that it was issued at {issued}, which is still to come: one of the two clocks is wrong"
+    )]
     FromTheFuture {
         /// What it says.
         issued: Timestamp,
     },
     /// What may never happen between two versions.
-    #[error("{release} {what}. A version is published once and never again: ask the registry's operator what happened")]
+    #[error(
+        "{release} {what}. A version is published once and never again: ask the registry's operator what happened"
+    )]
     Rewritten {
         /// `name@version`.
         release: String,
@@ -256,7 +262,10 @@ impl IndexDocument {
         }
         for release in &self.releases {
             if !components.insert(&release.component) {
-                return Err(format!("{} has the component of another release", release.label()));
+                return Err(format!(
+                    "{} has the component of another release",
+                    release.label()
+                ));
             }
         }
         Ok(())
@@ -351,10 +360,7 @@ impl Index {
                 expired: document.expires,
             });
         }
-        Ok(Self {
-            document,
-            seen: this,
-        })
+        Ok(Self { document, seen: this })
     }
 
     /// Whether this can follow on the index before: no release gone, none with other bytes. For callers that keep the whole index, not only its [`Seen`].

@@ -241,10 +241,12 @@ impl PublicKey {
     #[must_use]
     pub fn verifies_prehashed(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.key {
-            Verifying::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature).is_ok_and(|signature| {
-                let hash = Sha512::new().chain_update(message);
-                key.verify_prehashed_strict(hash, None, &signature).is_ok()
-            }),
+            Verifying::Ed25519(key) => {
+                ed25519_dalek::Signature::from_slice(signature).is_ok_and(|signature| {
+                    let hash = Sha512::new().chain_update(message);
+                    key.verify_prehashed_strict(hash, None, &signature).is_ok()
+                })
+            }
             Verifying::EcdsaP256(_) => false,
         }
     }

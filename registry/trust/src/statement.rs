@@ -169,8 +169,9 @@ impl ReleaseSubject {
     }
 
     fn is_released_by(&self, statement: &StatementJson) -> Result<Coverage, StatementFault> {
-        let predicate = ReleasePredicate::deserialize(&statement.predicate)
-            .map_err(|error| StatementFault::NotAStatement(text::short(&format!("its predicate: {error}"))))?;
+        let predicate = ReleasePredicate::deserialize(&statement.predicate).map_err(|error| {
+            StatementFault::NotAStatement(text::short(&format!("its predicate: {error}")))
+        })?;
         for (what, expected) in [(COMPONENT, &self.component), (MANIFEST, &self.manifest)] {
             let mut named = statement.subject.iter().filter(|subject| subject.name == what);
             let (Some(subject), None) = (named.next(), named.next()) else {

@@ -165,7 +165,10 @@ impl RootDocument {
             return Err("it expires before it was issued".to_owned());
         }
         if self.keys.len() > MAX_KEYS {
-            return Err(format!("it has {} keys; at most {MAX_KEYS} are taken", self.keys.len()));
+            return Err(format!(
+                "it has {} keys; at most {MAX_KEYS} are taken",
+                self.keys.len()
+            ));
         }
         let mut ids: BTreeMap<KeyId, &Name> = BTreeMap::new();
         let mut names = BTreeSet::new();
@@ -201,7 +204,11 @@ impl RootDocument {
             if !registries.insert(&scope.registry) {
                 return Err(format!("the registry `{}` is there twice", scope.registry));
             }
-            quorum(&format!("the index of `{}`", scope.registry), &scope.quorum, &names)?;
+            quorum(
+                &format!("the index of `{}`", scope.registry),
+                &scope.quorum,
+                &names,
+            )?;
         }
         Ok(())
     }
@@ -214,11 +221,6 @@ impl RootDocument {
         self.check()?;
         let payload = serde_json::to_vec(self).map_err(|error| error.to_string())?;
         Ok(Envelope::sign(PAYLOAD_TYPE, payload, keys))
-    }
-
-    /// The keys of a quorum.
-    pub(crate) fn members<'a>(&'a self, quorum: &'a Quorum) -> impl Iterator<Item = &'a RootKey> {
-        self.keys.iter().filter(|key| quorum.keys.contains(&key.name))
     }
 
     /// The scope that counts for a plugin: the one with the most specific pattern.
@@ -253,7 +255,9 @@ impl RootDocument {
 
 fn quorum(of: &str, quorum: &Quorum, names: &BTreeSet<&Name>) -> Result<(), String> {
     if let Some(unknown) = quorum.keys.iter().find(|key| !names.contains(key)) {
-        return Err(format!("{of} names the key `{unknown}`, which the document does not have"));
+        return Err(format!(
+            "{of} names the key `{unknown}`, which the document does not have"
+        ));
     }
     let distinct = quorum.keys.iter().collect::<BTreeSet<_>>().len();
     if distinct != quorum.keys.len() {

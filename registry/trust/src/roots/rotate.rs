@@ -138,7 +138,11 @@ pub(crate) fn enough(
     let mut why = Vec::new();
     let signers = envelope.signers(payload_type, document.keys.iter().map(|key| &key.key))?;
     let is_member = |name: &Name| quorum.keys.contains(name);
-    for key in document.keys.iter().filter(|key| signers.contains_key(&key.key.id())) {
+    for key in document
+        .keys
+        .iter()
+        .filter(|key| signers.contains_key(&key.key.id()))
+    {
         if !is_member(&key.name) {
             why.push(format!("the key `{}` is not one of them", key.name));
             continue;
@@ -149,7 +153,11 @@ pub(crate) fn enough(
         }
     }
     let needed = usize::try_from(quorum.threshold).unwrap_or(usize::MAX);
-    Ok(if found >= needed { Ok(()) } else { Err((found, why)) })
+    Ok(if found >= needed {
+        Ok(())
+    } else {
+        Err((found, why))
+    })
 }
 
 fn signed_by(

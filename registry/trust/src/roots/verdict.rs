@@ -72,7 +72,9 @@ pub enum Refusal {
         expired: Timestamp,
     },
     /// Nobody may sign for that name.
-    #[error("the tenant's trust root (version {version}) has no key for `{name}`. Add a scope for it, or use another plugin")]
+    #[error(
+        "the tenant's trust root (version {version}) has no key for `{name}`. Add a scope for it, or use another plugin"
+    )]
     NoScope {
         /// The plugin.
         name: PluginName,
@@ -250,7 +252,11 @@ impl TrustRoot {
         now: Timestamp,
     ) -> Result<Trusted, Refusal> {
         let document = self.document();
-        let digests = [Some(&subject.component), Some(&subject.manifest), subject.image.as_ref()];
+        let digests = [
+            Some(&subject.component),
+            Some(&subject.manifest),
+            subject.image.as_ref(),
+        ];
         for digest in digests.into_iter().flatten() {
             if let Some(revoked) = document.revocation_of(digest) {
                 return Err(Refusal::ReleaseRevoked {
@@ -295,7 +301,9 @@ impl TrustRoot {
                     });
                 }
                 if !by.insert(key.name.clone()) {
-                    return Err(SignatureFault::SameKey { key: key.name.clone() });
+                    return Err(SignatureFault::SameKey {
+                        key: key.name.clone(),
+                    });
                 }
                 Ok(coverage)
             });
@@ -355,7 +363,9 @@ impl TrustRoot {
             || SignatureFault::UnknownKey {
                 hint: crate::text::short(&bundle.hint),
             },
-            |key| SignatureFault::BadSignature { key: key.name.clone() },
+            |key| SignatureFault::BadSignature {
+                key: key.name.clone(),
+            },
         ))
     }
 }
