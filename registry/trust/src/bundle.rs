@@ -317,3 +317,7 @@ impl MessageJson {
         Ok(Content::Message { digest, signature })
     }
 }
+
+#[cfg(test)]
+#[path = "bundle_tests.rs"]
+mod tests;

@@ -339,7 +339,12 @@ impl SecretKey {
     /// [`KeyError::Unsupported`] if the key cannot be encoded.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         match &self.key {
-            Signing::Ed25519(key) => key.to_pkcs8_pem(LineEnding::LF),
+            // Without the public half beside it, which RFC 5958 allows and OpenSSL does not read.
+            Signing::Ed25519(key) => ed25519_dalek::pkcs8::KeypairBytes {
+                secret_key: key.to_bytes(),
+                public_key: None,
+            }
+            .to_pkcs8_pem(LineEnding::LF),
             Signing::EcdsaP256(key) => key.to_pkcs8_pem(LineEnding::LF),
         }
         .map_err(|error| KeyError::Unsupported(error.to_string()))

@@ -296,3 +296,7 @@ fn use_of(credential: &Credential) -> Credential {
         ..credential.clone()
     }
 }
+
+#[cfg(test)]
+#[path = "capability_tests.rs"]
+mod tests;

@@ -27,4 +27,4 @@ pub fn config_step(old: (&Version, &Value), new: (&Version, &Value)) -> Option<C
 }
 
 #[cfg(test)]
-mod tests;
+mod oracle_tests;

@@ -108,3 +108,7 @@ fn defaults(old: &Value, new: &Value, place: &str, depth: usize, notes: &mut Vec
         }
     }
 }
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

@@ -23,4 +23,4 @@ pub use rotate::{RootError, TrustRoot};
 pub use verdict::{Problem, Refusal, SignatureFault, SignedBundle, Trusted, Verdict};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
