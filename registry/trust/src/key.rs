@@ -340,7 +340,7 @@ impl SecretKey {
     pub fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         match &self.key {
             // Without the public half beside it, which RFC 5958 allows and OpenSSL does not read.
-            Signing::Ed25519(key) => ed25519_dalek::pkcs8::KeypairBytes {
+            Signing::Ed25519(key) => ed25519::KeypairBytes {
                 secret_key: key.to_bytes(),
                 public_key: None,
             }

@@ -299,6 +299,35 @@ fn alternatives_as_derived_schemas_have_them() {
     assert_eq!(outcome(&json!({ "type": "integer" }), &overlapping), "unclear");
 }
 
+/// What is known of "all other members" is not known of those that a pattern takes out of them.
+#[test]
+fn a_pattern_takes_members_out_of_the_others() {
+    let old = json!({
+        "type": "object",
+        "patternProperties": { "^a": { "type": "string" } },
+        "additionalProperties": { "type": "integer" },
+    });
+    assert_ne!(
+        outcome(&old, &json!({ "properties": { "a": { "type": "integer" } } })),
+        "fine"
+    );
+    assert_ne!(
+        outcome(&old, &json!({ "additionalProperties": { "type": "integer" } })),
+        "fine"
+    );
+}
+
+#[test]
+fn alternatives_that_share_a_value_do_not_exclude_each_other() {
+    let new = json!({ "oneOf": [{ "enum": ["a", "b"] }, { "enum": ["b", "c"] }] });
+    assert_eq!(outcome(&json!({ "const": "b" }), &new), "unclear");
+    let apart = json!({ "oneOf": [{ "enum": ["a", "b"] }, { "enum": ["c"] }] });
+    assert_eq!(outcome(&json!({ "const": "b" }), &apart), "fine");
+    // 1 and 1.0 are one number.
+    let numbers = json!({ "oneOf": [{ "enum": [1] }, { "enum": [1.0] }] });
+    assert_eq!(outcome(&json!({ "const": 1 }), &numbers), "unclear");
+}
+
 #[test]
 fn schemas_that_go_round_in_circles_end() {
     let circle = json!({ "$ref": "#/$defs/A", "$defs": { "A": { "$ref": "#/$defs/B" }, "B": { "$ref": "#/$defs/A" } } });

@@ -5,7 +5,7 @@
 //! "why is it still on 1.2?" is the question that gets asked.
 //!
 //! - [`choose`]: one connection, one choice.
-//! - [`outdated`]: who could move, and what keeps them.
+//! - [`mod@outdated`]: who could move, and what keeps them.
 //! - [`risk`]: who has to move by a day.
 
 pub mod choose;

@@ -146,6 +146,29 @@ fn what_is_held_against_a_release_is_said() {
 }
 
 #[test]
+fn what_keeps_a_release_is_told_apart() {
+    let there = all(&["0.9.0", "1.0.0", "1.1.0"]);
+    let resolution = resolve(
+        &wish("*", Policy::Patch),
+        Some(&pinned("1.0.0")),
+        &there,
+        &offered(),
+    );
+    assert_eq!(against(&resolution, "0.9.0"), "older than 1.0.0, which is in use");
+    assert_eq!(
+        against(&resolution, "1.1.0"),
+        "a minor step, which the policy `patch` leaves to a person"
+    );
+    let resolution = resolve(
+        &wish("*", Policy::Minor),
+        Some(&pinned("1.0.0")),
+        &there,
+        &offered(),
+    );
+    assert_eq!(against(&resolution, "1.0.0"), "a newer one was chosen");
+}
+
+#[test]
 fn a_yanked_release_goes_on_where_it_is_in_use_and_only_there() {
     let mut there = all(&["1.0.0"]);
     there[0].yanked = Some("wrong totals".to_owned());
