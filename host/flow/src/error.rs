@@ -90,6 +90,24 @@ pub enum FlowError {
         /// Whether there are more.
         more: bool,
     },
+    /// The tenant's trust root does not let the release be loaded.
+    #[error("{name}@{version} is not loaded: {reason}")]
+    Untrusted {
+        /// The plugin.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The reason, for machines.
+        code: &'static str,
+        /// The reason.
+        reason: String,
+    },
+    /// What was given as a trust root was not taken.
+    #[error(transparent)]
+    Root(#[from] stecker_trust::RootError),
+    /// What was given as a signature is none.
+    #[error("this is not a signature of a release: {0}")]
+    Signature(String),
     /// Somebody else is at it.
     #[error("{what} is busy: {by}")]
     Busy {

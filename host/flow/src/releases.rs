@@ -8,20 +8,22 @@ use stecker_sandbox::{Release, Sandbox, WeakRelease};
 use stecker_store::{NewRelease, Store};
 use tokio::sync::Mutex;
 
-use crate::FlowError;
+use crate::{FlowError, trust::Trust};
 
 /// Loads releases out of the store into the sandbox.
 pub(crate) struct Releases {
     store: Store,
     sandbox: Sandbox,
+    trust: Arc<Trust>,
     loaded: Mutex<HashMap<Digest, WeakRelease>>,
 }
 
 impl Releases {
-    pub(crate) fn new(store: Store, sandbox: Sandbox) -> Self {
+    pub(crate) fn new(store: Store, sandbox: Sandbox, trust: Arc<Trust>) -> Self {
         Self {
             store,
             sandbox,
+            trust,
             loaded: Mutex::default(),
         }
     }
@@ -39,8 +41,9 @@ impl Releases {
             .load(Arc::from(component))
             .await
             .map_err(|error| FlowError::Load(error.to_string()))?;
-        release.describe().await?;
         let inspection = release.inspection();
+        self.trust.require(tenant, inspection, Some(component)).await?;
+        release.describe().await?;
         let info = ReleaseInfo {
             digest: release.digest().clone(),
             name: inspection.manifest.name.to_string(),
@@ -61,7 +64,7 @@ impl Releases {
         Ok(info)
     }
 
-    /// A release that the tenant has.
+    /// A release that the tenant has and trusts.
     pub(crate) async fn get(&self, tenant: &Name, digest: &Digest) -> Result<Release, FlowError> {
         let loaded = self
             .loaded
@@ -72,6 +75,8 @@ impl Releases {
         // That somebody else uses it does not mean that this tenant has it.
         if let Some(release) = loaded
             && self.store.release(tenant, digest).await?.is_some()
+            // Some signatures can only be checked against the bytes, which are read below.
+            && self.trust.require(tenant, release.inspection(), None).await.is_ok()
         {
             return Ok(release);
         }
@@ -80,6 +85,9 @@ impl Releases {
             .release_component(tenant, digest)
             .await?
             .ok_or_else(|| FlowError::not_found("release", digest))?;
+        // Before anything of it is compiled.
+        let inspection = stecker_registry::inspect(&component).map_err(|error| FlowError::Load(error.to_string()))?;
+        self.trust.require(tenant, &inspection, Some(&component)).await?;
         let release = self
             .sandbox
             .load(Arc::from(component))

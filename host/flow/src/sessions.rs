@@ -52,8 +52,15 @@ impl Supplies {
 
     /// The usual ones for a tenant that has none of its own, or is not there yet.
     pub(crate) async fn tenant_limits(&self, tenant: &Name) -> Result<TenantLimits, StoreError> {
+        Ok(self.tenant(tenant).await?.0)
+    }
+
+    /// The limits, and the digest of the trust root if there is one.
+    async fn tenant(&self, tenant: &Name) -> Result<(TenantLimits, Option<Digest>), StoreError> {
         let row = self.store.tenant_row(tenant).await?;
-        Ok(row.and_then(|row| row.limits).unwrap_or_default())
+        Ok(row.map_or_else(Default::default, |row| {
+            (row.limits.unwrap_or_default(), row.trust)
+        }))
     }
 
     fn watch(&self, tenant: &Name, used_by: PluginUse, release: &Release) -> Arc<Watch> {
@@ -72,6 +79,7 @@ pub(crate) struct Sessions {
 struct Kept {
     generation: i64,
     limits: TenantLimits,
+    trust: Option<Digest>,
     bound: Bound,
     guard: Arc<Guard>,
 }
@@ -79,6 +87,7 @@ struct Kept {
 /// A flow's steps with the configuration that they were bound to.
 struct KeptSteps {
     limits: TenantLimits,
+    trust: Option<Digest>,
     steps: Vec<(TransformSpec, Bound)>,
 }
 
@@ -122,7 +131,11 @@ impl Sessions {
             .lock()
             .await
             .get(&key)
-            .filter(|kept| kept.generation == binder.connection.generation && kept.limits == binder.limits)
+            .filter(|kept| {
+                kept.generation == binder.connection.generation
+                    && kept.limits == binder.limits
+                    && kept.trust == binder.trust
+            })
             .map(|kept| (kept.bound.clone(), Arc::clone(&kept.guard)));
         let (mut bound, guard) = match kept {
             Some(kept) => kept,
@@ -167,6 +180,7 @@ impl Sessions {
         let kept = Kept {
             generation: binder.connection.generation,
             limits: binder.limits.clone(),
+            trust: binder.trust.clone(),
             bound: bound.clone(),
             guard: Arc::clone(&guard),
         };
@@ -180,10 +194,11 @@ impl Sessions {
         if flow.transforms.is_empty() {
             return Ok(Vec::new());
         }
-        let limits = self.supplies.tenant_limits(tenant).await?;
+        let (limits, trust) = self.supplies.tenant(tenant).await?;
         let key = (tenant.clone(), flow.name.clone());
         if let Some(kept) = self.transforms.lock().await.get(&key)
             && kept.limits == limits
+            && kept.trust == trust
             && kept.steps.iter().map(|(step, _)| step).eq(&flow.transforms)
         {
             return Ok(kept.steps.iter().map(|(_, bound)| bound.clone()).collect());
@@ -197,7 +212,7 @@ impl Sessions {
         self.transforms
             .lock()
             .await
-            .insert(key, KeptSteps { limits, steps });
+            .insert(key, KeptSteps { limits, trust, steps });
         Ok(bound)
     }
 

@@ -45,6 +45,7 @@ mod specs;
 mod sql;
 mod storage;
 mod tenants;
+mod trust;
 mod turns;
 mod upstreams;
 mod usage;
@@ -88,6 +89,7 @@ pub use retention::Forgotten;
 pub use settle::{SettledState, Settlement};
 pub use specs::{Applied, Stored};
 pub use tenants::{Binder, TenantRow};
+pub use trust::{MAX_SIGNATURES, RootRow, SignatureRow};
 pub use upstreams::UpstreamRow;
 pub use usage::{NewUsage, day_of};
 pub use vault::{

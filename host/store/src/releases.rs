@@ -42,7 +42,7 @@ fn info(row: &AnyRow) -> Result<ReleaseInfo, StoreError> {
 }
 
 impl Store {
-    /// Keeps a release. If it is there already, nothing happens.
+    /// Keeps a release. If it is there already, nothing happens. Its component is kept once, however many tenants have it.
     ///
     /// # Errors
     /// The component has another digest, the tenant is unknown, or the database fails.
@@ -60,19 +60,24 @@ impl Store {
         }
         let mut tx = self.begin_tx().await?;
         tenants::require(&mut tx, tenant, "").await?;
+        let size = to_i64(component.len());
+        sqlx::query("INSERT INTO components (digest, component) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+            .bind(info.digest.as_str())
+            .bind(component)
+            .execute(&mut *tx)
+            .await?;
         let added = sqlx::query(
-            "INSERT INTO releases (tenant, digest, name, version, roles, size, added_at, inspection, component) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant, digest) DO NOTHING",
+            "INSERT INTO releases (tenant, digest, name, version, roles, size, added_at, inspection) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, digest) DO NOTHING",
         )
         .bind(tenant.as_str())
         .bind(info.digest.as_str())
         .bind(storable("the name of a release", &info.name)?)
         .bind(storable("the version of a release", &info.version)?)
         .bind(to_json(&info.roles)?)
-        .bind(to_i64(component.len()))
+        .bind(size)
         .bind(now)
         .bind(storable("the inspection of a release", &inspection_json)?)
-        .bind(component)
         .execute(&mut *tx)
         .await?
         .rows_affected();
@@ -120,7 +125,10 @@ impl Store {
         tenant: &Name,
         digest: &Digest,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = sqlx::query("SELECT component FROM releases WHERE tenant = $1 AND digest = $2")
+        let row = sqlx::query(
+            "SELECT c.component FROM releases AS r JOIN components AS c ON c.digest = r.digest \
+             WHERE r.tenant = $1 AND r.digest = $2",
+        )
             .bind(tenant.as_str())
             .bind(digest.as_str())
             .fetch_optional(self.reader())

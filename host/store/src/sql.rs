@@ -225,6 +225,9 @@ pub(crate) trait Columns {
     fn parsed<T>(&self, column: &str) -> Result<T, StoreError>
     where
         T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>;
+    fn maybe_parsed<T>(&self, column: &str) -> Result<Option<T>, StoreError>
+    where
+        T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>;
     fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError>;
     fn maybe_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, StoreError>;
 }
@@ -262,6 +265,18 @@ impl Columns for AnyRow {
         self.text(column)?
             .parse()
             .map_err(|error| StoreError::corrupt(format!("column {column}"), error))
+    }
+
+    fn maybe_parsed<T>(&self, column: &str) -> Result<Option<T>, StoreError>
+    where
+        T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+    {
+        self.maybe_text(column)?
+            .map(|text| {
+                text.parse()
+                    .map_err(|error| StoreError::corrupt(format!("column {column}"), error))
+            })
+            .transpose()
     }
 
     fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {

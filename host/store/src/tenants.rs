@@ -1,7 +1,7 @@
 //! Tenants, and what each may have in all.
 
 use sqlx::any::AnyRow;
-use stecker_model::{ConnectionSpec, Name, TenantLimits, api::Circuit};
+use stecker_model::{ConnectionSpec, Digest, Name, TenantLimits, api::Circuit};
 
 use crate::{
     AuditEntry, Store, StoreError, Stored, audit,
@@ -17,6 +17,8 @@ pub struct TenantRow {
     pub created_at: i64,
     /// What it may have in all, if that was set.
     pub limits: Option<TenantLimits>,
+    /// The digest of its trust root, if it has one.
+    pub trust: Option<Digest>,
 }
 
 /// Everything that is needed to call the plugin of a connection, or to know that it must not be.
@@ -28,6 +30,8 @@ pub struct Binder {
     pub limits: TenantLimits,
     /// Whether it is called.
     pub circuit: Circuit,
+    /// The digest of the tenant's trust root; none: it has none.
+    pub trust: Option<Digest>,
 }
 
 fn tenant_row(row: &AnyRow) -> Result<TenantRow, StoreError> {
@@ -35,6 +39,7 @@ fn tenant_row(row: &AnyRow) -> Result<TenantRow, StoreError> {
         name: row.parsed("tenant")?,
         created_at: row.int("created_at")?,
         limits: row.maybe_json("limits")?,
+        trust: row.maybe_parsed("trust")?,
     })
 }
 
@@ -65,7 +70,7 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn tenant_rows(&self) -> Result<Vec<TenantRow>, StoreError> {
-        let rows = sqlx::query("SELECT tenant, created_at, limits FROM tenants ORDER BY tenant")
+        let rows = sqlx::query("SELECT tenant, created_at, limits, trust FROM tenants ORDER BY tenant")
             .fetch_all(self.reader())
             .await?;
         rows.iter().map(tenant_row).collect()
@@ -76,7 +81,7 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn tenant_row(&self, tenant: &Name) -> Result<Option<TenantRow>, StoreError> {
-        let row = sqlx::query("SELECT tenant, created_at, limits FROM tenants WHERE tenant = $1")
+        let row = sqlx::query("SELECT tenant, created_at, limits, trust FROM tenants WHERE tenant = $1")
             .bind(tenant.as_str())
             .fetch_optional(self.reader())
             .await?;
@@ -96,7 +101,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin_tx().await?;
         ensure(&mut tx, tenant, now).await?;
-        let mut sql = Sql::new("SELECT tenant, created_at, limits FROM tenants WHERE tenant = ");
+        let mut sql = Sql::new("SELECT tenant, created_at, limits, trust FROM tenants WHERE tenant = ");
         sql.bind(tenant.as_str()).push(self.lock());
         let before = tenant_row(&sql.query()?.fetch_one(&mut *tx).await?)?.limits;
         if before.as_ref() == Some(limits) {
@@ -124,7 +129,7 @@ impl Store {
     /// The database fails.
     pub async fn binder(&self, tenant: &Name, connection: &Name) -> Result<Option<Binder>, StoreError> {
         let row = sqlx::query(
-            "SELECT c.spec, c.generation, c.updated_at, t.limits, o.circuit FROM connections AS c \
+            "SELECT c.spec, c.generation, c.updated_at, t.limits, t.trust, o.circuit FROM connections AS c \
              JOIN tenants AS t ON t.tenant = c.tenant \
              LEFT JOIN circuits AS o ON o.tenant = c.tenant AND o.connection = c.name \
              WHERE c.tenant = $1 AND c.name = $2",
@@ -143,6 +148,7 @@ impl Store {
                     },
                     limits: row.maybe_json("limits")?.unwrap_or_default(),
                     circuit: row.maybe_json("circuit")?.unwrap_or_default(),
+                    trust: row.maybe_parsed("trust")?,
                 })
             })
             .transpose()?;
@@ -153,7 +159,7 @@ impl Store {
     }
 }
 
-async fn ensure(tx: &mut Tx, tenant: &Name, now: i64) -> Result<(), StoreError> {
+pub(crate) async fn ensure(tx: &mut Tx, tenant: &Name, now: i64) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO tenants (tenant, created_at) VALUES ($1, $2) ON CONFLICT (tenant) DO NOTHING")
         .bind(tenant.as_str())
         .bind(now)
