@@ -10,6 +10,7 @@ mod reconcile;
 mod records;
 mod replay;
 mod secret;
+mod trust;
 mod upstream;
 mod webhook;
 
@@ -29,6 +30,7 @@ pub(crate) use records::{RecordQuery, Records};
 use records::{moment, record_state};
 pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
 pub(crate) use secret::{Secret, SetSecret};
+pub(crate) use trust::Trust;
 pub(crate) use upstream::Upstream;
 pub(crate) use webhook::Webhook;
 
@@ -287,6 +289,15 @@ source has now arrive, whatever the ledger knows of it? What is there and not kn
   stecker tenant limit limits.toml --tenant acme"
     )]
     Tenant(Tenant),
+    /// Trust: whose releases are loaded, and by which signatures
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker trust new root.toml --key operator.pem --output root.json
+  stecker trust take root.json
+  stecker trust show"
+    )]
+    Trust(Trust),
     /// Releases: plugins that the host has
     #[command(
         subcommand,

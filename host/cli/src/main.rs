@@ -77,6 +77,7 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Upstream(command) => commands::upstream(&globals, output, command).await,
         Command::Denials(command) => commands::denials(&globals, output, command).await,
         Command::Tenant(command) => commands::tenant(&globals, output, command).await,
+        Command::Trust(command) => commands::trust(&globals, output, command).await,
         Command::Release(command) => commands::release(&globals, output, command).await,
         Command::Plugin(command) => commands::plugin(&globals, output, command).await,
         Command::Serve(serve) => commands::serve(&globals, output, &serve).await,

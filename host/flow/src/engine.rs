@@ -1,6 +1,7 @@
 //! The engine: which flows this node runs, and the few things that people and systems ask of it directly.
 
 mod records;
+mod releases;
 mod upstreams;
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
     retention, runner,
     sessions::{Sessions, Supplies},
     status, supervisor,
+    trust::Trust,
     upstream::Accounts,
     validate, webhook,
 };
@@ -73,6 +75,7 @@ pub struct Engine {
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
+    trust: Arc<Trust>,
     releases: Arc<Releases>,
     sessions: Arc<Sessions>,
     pub(crate) supplies: Supplies,
@@ -113,7 +116,8 @@ impl Engine {
             options.node.clone(),
         );
         let upstreams = Accounts::new(store.clone(), sandbox.upstreams(), Arc::clone(&options.clock));
-        let releases = Arc::new(Releases::new(store.clone(), sandbox));
+        let trust = Arc::new(Trust::new(store.clone(), Arc::clone(&options.clock)));
+        let releases = Arc::new(Releases::new(store.clone(), sandbox, Arc::clone(&trust)));
         let supplies = Supplies {
             store: store.clone(),
             books: Arc::default(),
@@ -125,6 +129,7 @@ impl Engine {
         Self {
             inner: Arc::new(Inner {
                 store,
+                trust,
                 releases,
                 sessions,
                 supplies,
@@ -227,15 +232,6 @@ impl Engine {
         if let Some(ctx) = self.inner.running().get(&(tenant.clone(), flow.clone())) {
             ctx.wake();
         }
-    }
-
-    /// Adds a release to a tenant, after it was seen to load.
-    ///
-    /// # Errors
-    /// A component that cannot be used, with the reason; a store that fails.
-    pub async fn add_release(&self, tenant: &Name, component: &[u8]) -> Result<ReleaseInfo, FlowError> {
-        self.inner.store.ensure_tenant(tenant, self.now()).await?;
-        self.inner.releases.add(tenant, component, self.now()).await
     }
 
     /// Checks a setup against the plugins it names and against what the store has.

@@ -48,6 +48,7 @@ mod steps;
 mod supervisor;
 mod supply;
 mod tries;
+mod trust;
 mod upstream;
 mod validate;
 mod webhook;

@@ -154,6 +154,7 @@ fn kept_for_later(tenant: &Name, connection: &Name, error: &FlowError) -> Handle
     let taken = !matches!(
         error,
         FlowError::Load(_)
+            | FlowError::Untrusted { .. }
             | FlowError::Call {
                 code: ErrorCode::Config | ErrorCode::Auth | ErrorCode::Denied,
                 ..

@@ -12,6 +12,7 @@ mod replay;
 mod replay_preview;
 mod storage;
 mod tenant;
+mod trust;
 mod upstream;
 mod webhook;
 
@@ -46,6 +47,10 @@ pub use replay_preview::{
 };
 pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
+pub use trust::{
+    AddSignature, ChosenRelease, DropRoot, OutdatedUse, PassedRelease, ReleaseTrust, ResolveWish, Resolved, RiskBy,
+    RootInfo, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+};
 pub use upstream::{
     Breaker, BreakerState, CloseUpstream, UpstreamHold, UpstreamHost, UpstreamInfo, UpstreamLearned,
     UpstreamWait,

@@ -47,7 +47,7 @@ pub use secret::{
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, Priority, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef, TransformSpec,
+    PluginRef, Priority, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef, TransformSpec, UpgradePolicy,
     Trigger, UpstreamBudget, UpstreamSpec, WebhookLimits,
 };
 pub use tenant::TenantLimits;

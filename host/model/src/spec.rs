@@ -1,6 +1,7 @@
 //! Specifications: what an operator writes down to have connections and flows. The same shapes are read from a file by
 //! `stecker apply`, sent over the API and kept in the store.
 
+mod plugin_ref;
 mod reconcile;
 mod upstream;
 
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{Digest, Grants, Name, Period, RetentionPolicy, RetryPolicy};
 
+pub use plugin_ref::{PluginRef, UpgradePolicy};
 pub use reconcile::{ReconcilePolicy, RepairKind};
 pub use upstream::{Priority, UpstreamBudget, UpstreamSpec};
 
@@ -25,29 +27,6 @@ pub struct Setup {
     /// Flows.
     #[serde(rename = "flow", skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<FlowSpec>,
-}
-
-/// Which release of which plugin. Exactly one of the two is given; a path is resolved to a digest by whoever reads the file.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct PluginRef {
-    /// A component file, relative to the setup file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The digest of a release that the host has already.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-}
-
-impl PluginRef {
-    /// A reference to a release that the host has.
-    #[must_use]
-    pub fn by_digest(digest: Digest) -> Self {
-        Self {
-            path: None,
-            digest: Some(digest),
-        }
-    }
 }
 
 /// One system that a tenant has connected.
@@ -366,11 +345,8 @@ impl ConnectionSpec {
     pub fn validate(&self) -> Result<(), Vec<SpecError>> {
         let at = |what: &str| format!("connection {}, {what}", self.name);
         let mut errors = Vec::new();
-        if self.plugin.digest.is_some() == self.plugin.path.is_some() {
-            errors.push(SpecError::new(
-                at("plugin"),
-                "give exactly one of `path` and `digest`",
-            ));
+        if let Some((field, reason)) = self.plugin.fault() {
+            errors.push(SpecError::new(at(&format!("plugin{field}")), reason));
         }
         if !self.config.is_object() {
             errors.push(SpecError::new(at("config"), "has to be a table (a JSON object)"));
@@ -473,9 +449,9 @@ impl FlowSpec {
         }
         errors.extend(self.retention.faults(at));
         for (index, step) in self.transforms.iter().enumerate() {
-            if step.plugin.digest.is_some() == step.plugin.path.is_some() {
-                let path = at(&format!("transform[{index}].plugin"));
-                errors.push(SpecError::new(path, "give exactly one of `path` and `digest`"));
+            if let Some((field, reason)) = step.plugin.fault() {
+                let path = at(&format!("transform[{index}].plugin{field}"));
+                errors.push(SpecError::new(path, reason));
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }

@@ -12,6 +12,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{AddSignature, DropRoot, SignatureTaken, TakeRoot, TrustInfo};
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
@@ -430,6 +431,22 @@ impl Operations for HttpClient {
 
     async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem> {
         self.post(&["denials", "clear"], clear).await
+    }
+
+    async fn trust(&self) -> Result<TrustInfo, Problem> {
+        self.get(&["trust"]).await
+    }
+
+    async fn take_trust_root(&self, root: &TakeRoot) -> Result<TrustInfo, Problem> {
+        self.post(&["trust"], root).await
+    }
+
+    async fn drop_trust_root(&self, drop: &DropRoot) -> Result<TrustInfo, Problem> {
+        self.post(&["trust", "drop"], drop).await
+    }
+
+    async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem> {
+        self.post(&["signatures"], signature).await
     }
 
     async fn upstreams(&self) -> Result<Vec<UpstreamInfo>, Problem> {

@@ -6,6 +6,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{AddSignature, DropRoot, SignatureTaken, TakeRoot, TrustInfo};
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
@@ -30,6 +31,15 @@ pub trait Operations: Send + Sync {
     async fn add_release(&self, component: Vec<u8>) -> Result<ReleaseInfo, Problem>;
     /// Releases that the host has, by name and version.
     async fn releases(&self) -> Result<Vec<ReleaseInfo>, Problem>;
+
+    /// What the tenant trusts, and which of its releases are loaded by that.
+    async fn trust(&self) -> Result<TrustInfo, Problem>;
+    /// Takes a signed trust root: the first, or the next one. It counts from the next call of every connection on.
+    async fn take_trust_root(&self, root: &TakeRoot) -> Result<TrustInfo, Problem>;
+    /// Ends the trust root: every release that the tenant has is loaded. For whoever runs the host.
+    async fn drop_trust_root(&self, drop: &DropRoot) -> Result<TrustInfo, Problem>;
+    /// Keeps a signature of a component, which may be added later.
+    async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem>;
 
     /// What `apply` would change. Validates as `apply` does.
     async fn plan(&self, setup: &Setup) -> Result<Plan, Problem>;

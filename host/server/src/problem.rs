@@ -194,6 +194,23 @@ pub(crate) fn flow(error: FlowError) -> Problem {
                 .with_hint("give the whole key, such as `stecker explain KEY`")
                 .with_faults(faults)
         }
+        FlowError::Untrusted { code, .. } => Problem::new(
+            403,
+            code,
+            "The release is not trusted",
+            error.to_string(),
+        )
+        .with_hint(
+            "`stecker trust show` shows what the tenant trusts; `stecker trust sign` hands in a signature that is missing. Nothing was kept",
+        ),
+        FlowError::Root(ref root) => Problem::new(
+            422,
+            root.code(),
+            "The trust root was not taken",
+            error.to_string(),
+        )
+        .with_hint("the one before is still in force; `stecker trust show` shows it"),
+        FlowError::Signature(_) => invalid_field("bundle", error.to_string()),
         FlowError::Busy { what, by } => conflict(
             format!("{what} is busy: {by}"),
             "wait until it is done and try again",

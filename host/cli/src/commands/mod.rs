@@ -20,6 +20,7 @@ mod setup;
 mod steps;
 mod storage;
 mod tenant;
+mod trust;
 mod upstream;
 mod webhook;
 
@@ -40,6 +41,7 @@ pub(crate) use serve::serve;
 pub(crate) use setup::apply;
 pub(crate) use storage::storage;
 pub(crate) use tenant::tenant;
+pub(crate) use trust::trust;
 pub(crate) use upstream::upstream;
 pub(crate) use webhook::webhook;
 

@@ -32,6 +32,7 @@ use super::{AppState, auth, routes};
         (name = "replays", description = "Records sent again on purpose."),
         (name = "secrets", description = "The vault: secrets go in and never come out."),
         (name = "denials", description = "What plugins asked for and were refused."),
+        (name = "trust", description = "Whose releases are loaded, and by which signatures."),
         (name = "upstreams", description = "What systems still take, and which of them are down."),
         (name = "tenants", description = "What tenants may have in all, and what they used."),
         (name = "webhooks", description = "Who is told of which events (Standard Webhooks)."),

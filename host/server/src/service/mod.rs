@@ -13,6 +13,7 @@ mod replays;
 mod secrets;
 mod storage;
 mod tenants;
+mod trust;
 mod upstreams;
 mod webhooks;
 
@@ -24,6 +25,7 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
+use stecker_model::api::{AddSignature, DropRoot, SignatureTaken, TakeRoot, TrustInfo};
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
@@ -528,6 +530,22 @@ impl Operations for Service {
 
     async fn clear_denials(&self, clear: &ClearDenials) -> Result<Cleared, Problem> {
         denials::clear_denials(self, clear).await
+    }
+
+    async fn trust(&self) -> Result<TrustInfo, Problem> {
+        trust::show(self).await
+    }
+
+    async fn take_trust_root(&self, root: &TakeRoot) -> Result<TrustInfo, Problem> {
+        trust::take(self, &root.document).await
+    }
+
+    async fn drop_trust_root(&self, drop: &DropRoot) -> Result<TrustInfo, Problem> {
+        trust::drop_root(self, &drop.reason).await
+    }
+
+    async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem> {
+        trust::sign(self, signature).await
     }
 
     async fn upstreams(&self) -> Result<Vec<UpstreamInfo>, Problem> {

@@ -15,6 +15,7 @@ mod secrets;
 mod setups;
 mod storage;
 mod tenants;
+mod trust;
 mod upstreams;
 mod webhooks;
 
@@ -52,6 +53,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(reconciles::routes())
         .merge(denials::routes())
         .merge(tenants::routes())
+        .merge(trust::routes())
         .merge(upstreams::routes())
         .merge(webhooks::routes());
     let patient = OpenApiRouter::new()

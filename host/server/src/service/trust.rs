@@ -1,0 +1,53 @@
+//! Trust roots and signatures.
+
+use stecker_model::api::{AddSignature, Problem, SignatureTaken, TrustInfo};
+
+use super::{Service, reason};
+use crate::problem;
+
+/// Bytes of a trust root or a signature, at most.
+const MAX_BYTES: usize = 1_024 * 1_024;
+
+pub(super) async fn show(service: &Service) -> Result<TrustInfo, Problem> {
+    service.engine.trust(&service.tenant).await.map_err(problem::flow)
+}
+
+pub(super) async fn take(service: &Service, document: &str) -> Result<TrustInfo, Problem> {
+    bounded("document", document)?;
+    service
+        .engine
+        .take_trust_root(&service.tenant, document, &service.actor)
+        .await
+        .map_err(problem::flow)
+}
+
+pub(super) async fn drop_root(service: &Service, why: &str) -> Result<TrustInfo, Problem> {
+    reason(why)?;
+    service
+        .engine
+        .drop_trust_root(&service.tenant, why, &service.actor)
+        .await
+        .map_err(problem::flow)
+}
+
+pub(super) async fn sign(service: &Service, signature: &AddSignature) -> Result<SignatureTaken, Problem> {
+    bounded("bundle", &signature.bundle)?;
+    service
+        .engine
+        .add_signature(
+            &service.tenant,
+            &signature.component,
+            &signature.bundle,
+            &service.actor,
+        )
+        .await
+        .map_err(problem::flow)
+}
+
+fn bounded(field: &str, text: &str) -> Result<(), Problem> {
+    if text.len() > MAX_BYTES {
+        let reason = format!("has {} bytes; at most {MAX_BYTES} are taken", text.len());
+        return Err(problem::invalid_field(field, reason));
+    }
+    Ok(())
+}
