@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 64] = [
+const OPERATIONS: [&str; 68] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
     "get /api/v1/connections",
@@ -35,6 +35,7 @@ const OPERATIONS: [&str; 64] = [
     "get /api/v1/storage",
     "get /api/v1/tenant",
     "get /api/v1/tenants",
+    "get /api/v1/trust",
     "get /api/v1/upstreams",
     "get /api/v1/upstreams/{name}",
     "get /api/v1/webhooks",
@@ -63,8 +64,11 @@ const OPERATIONS: [&str; 64] = [
     "post /api/v1/replays/{name}/resume",
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",
+    "post /api/v1/signatures",
     "post /api/v1/storage/vacuum",
     "post /api/v1/tenant/limits",
+    "post /api/v1/trust",
+    "post /api/v1/trust/drop",
     "post /api/v1/upstreams/{name}/close",
     "post /api/v1/webhooks",
     "post /api/v1/webhooks/{name}/disable",

@@ -26,6 +26,7 @@ mod replay_jobs;
 mod replays;
 mod retention;
 mod tenants;
+mod trusting;
 mod upstreams;
 mod vault;
 mod webhooks;
