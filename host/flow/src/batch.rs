@@ -287,16 +287,24 @@ impl Work<'_> {
             })
             .collect();
         let asked = questions.len();
-        match self
+        let called = self
             .destination
             .lookup(
                 &self.ctx.spec.destination.stream,
                 questions,
                 self.only_one(items).as_deref(),
             )
-            .await
-            .result
-        {
+            .await;
+        let went = match &called.result {
+            Ok(_) => Went::Answered,
+            Err(CallError::Deadline { .. }) => Went::CutOff,
+            Err(_) => Went::Refused,
+        };
+        let took = Duration::from_micros(called.usage.wall_us);
+        locked(self.shared)
+            .lookup_size
+            .after(items.len(), took, self.destination.deadline(), went);
+        match called.result {
             Ok(findings) => {
                 let asked = items
                     .iter()

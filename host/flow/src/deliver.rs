@@ -122,12 +122,12 @@ async fn next_batch(
     in_flight: &HashSet<i64>,
 ) -> Result<Option<Vec<DueRecord>>, StoreError> {
     let now = ctx.now();
-    let size = {
+    let (size, lookup_size) = {
         let shared = locked(shared);
         if shared.hold_until > now {
             return Ok(None);
         }
-        shared.batch()
+        (shared.batch(), shared.lookup())
     };
     let limit = u32::try_from(size + in_flight.len()).unwrap_or(u32::MAX);
     let due = ctx
@@ -152,7 +152,7 @@ async fn next_batch(
     }
     let batch: Vec<_> = free
         .filter(|record| (record.state == RecordState::Unknown) == lookup && !suspects.contains(&record.seq))
-        .take(size)
+        .take(if lookup { lookup_size } else { size })
         .collect();
     Ok(Some(batch))
 }

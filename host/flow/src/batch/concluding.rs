@@ -94,7 +94,8 @@ impl Work<'_> {
         let reason = outcome::call_reason(error);
         let class = RetryClass::of(error.code().as_str());
         if class.is_on_the_way() {
-            self.note(Passage::Blocked(class), items, None);
+            // One question without an answer fails all: it says no more than one record does.
+            self.note(Passage::Blocked(class), items.get(..1).unwrap_or_default(), None);
         }
         for item in items {
             let failures = {
