@@ -62,8 +62,8 @@ impl<'a> Maker<'a> {
         }
         for name in ["oneOf", "anyOf"] {
             let alternatives = keywords.get(name).and_then(Value::as_array);
-            let is_null = |schema: &&Value| schema.get("type") != Some(&json!("null"));
-            if let Some(one) = alternatives.and_then(|all| all.iter().find(is_null)) {
+            let is_something = |schema: &&Value| schema.get("type") != Some(&json!("null"));
+            if let Some(one) = alternatives.and_then(|all| all.iter().find(is_something)) {
                 let one = self.value(one, depth - 1);
                 return match (one, self.object(keywords, depth)) {
                     (Value::Object(mut one), Some(Value::Object(own))) => {

@@ -176,7 +176,7 @@ fn careless(url: &str) -> Plugin {
                 (i32.store (i32.const 5000) (i32.const 4096)) (i32.store (i32.const 5004) (i32.const 4))
                 (i32.store (i32.const 5008) (i32.const 4100)) (i32.store (i32.const 5012) (i32.const {}))
                 (call $send (i32.const 5000) (i32.const 6000)))
-             (func (export \"stecker:plugin/source@1.0.0#read\") (param i32) (result i32) (call $ask) (i32.const 2048))
+             (func (export \"stecker:plugin/source@1.0.0#read\") (param i32 i32 i32 i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (call $ask) (i32.const 2048))
              (func (export \"stecker:plugin/source@1.0.0#acknowledge\") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 2048))
              (func (export \"stecker:plugin/destination@1.0.0#write\") (param i32 i32 i32 i32 i32 i32) (result i32)
                 (call $ask)
