@@ -164,7 +164,10 @@ mod tests {
                 "(component (core module (type (func)) (type (func (param i32))) (type (func (param i64))) (type (func (param f32)))))",
                 Some("3 types"),
             ),
-            (&format!("(component {})", "(@custom \"a\" \"b\")".repeat(13)), Some("12 sections")),
+            (
+                &format!("(component {})", "(@custom \"a\" \"b\")".repeat(13)),
+                Some("12 sections"),
+            ),
         ] {
             match (found(text, limits), expected) {
                 (Ok(()), None) => {}

@@ -127,10 +127,7 @@ impl Release {
     /// # Errors
     /// [`CallError`], also if the answer is not a JSON object of at most 1 MiB.
     pub async fn describe(&self) -> Result<serde_json::Value, CallError> {
-        let described = self
-            .inner
-            .description
-            .get_or_try_init(|| self.describe_afresh());
+        let described = self.inner.description.get_or_try_init(|| self.describe_afresh());
         described.await.cloned()
     }
 

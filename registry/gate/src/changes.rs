@@ -15,11 +15,7 @@ fn schema(description: &Value) -> Value {
     }
 }
 
-pub(crate) fn configuration(
-    old: (&Version, &Value),
-    new: (&Version, &Value),
-    findings: &mut Findings<'_>,
-) {
+pub(crate) fn configuration(old: (&Version, &Value), new: (&Version, &Value), findings: &mut Findings<'_>) {
     let (before, after) = (schema(old.1), schema(new.1));
     let Some(compatibility) = config_step((old.0, &before), (new.0, &after)) else {
         return;
@@ -66,7 +62,8 @@ mod tests {
             configuration((&from, &describe(old)), (&to, &describe(new)), &mut findings);
             findings.into_list().iter().map(|finding| finding.code).collect()
         };
-        let one = json!({ "type": "object", "properties": { "url": { "type": "string" } }, "required": ["url"] });
+        let one =
+            json!({ "type": "object", "properties": { "url": { "type": "string" } }, "required": ["url"] });
         let more = json!({ "type": "object", "properties": { "url": { "type": "string" }, "page": { "type": "integer" } },
             "required": ["url", "page"] });
         let odd = json!({ "type": "object", "properties": { "url": { "type": "string", "pattern": "^https" } }, "required": ["url"] });

@@ -301,7 +301,10 @@ mod tests {
             assert_eq!(Code::parse(code.as_str()), Some(*code));
             let json = serde_json::to_string(code).unwrap();
             assert_eq!(json, format!("\"{code}\""));
-            assert!(code.at_install() <= code.at_publish(), "{code}: a host asks no more than a registry");
+            assert!(
+                code.at_install() <= code.at_publish(),
+                "{code}: a host asks no more than a registry"
+            );
         }
         assert!(Code::ALL.is_sorted_by_key(|code| code.step()));
     }
@@ -309,7 +312,11 @@ mod tests {
     #[test]
     fn every_step_finds_something() {
         for step in Step::ALL {
-            assert!(Code::ALL.iter().any(|code| code.step() == step), "{}", step.as_str());
+            assert!(
+                Code::ALL.iter().any(|code| code.step() == step),
+                "{}",
+                step.as_str()
+            );
         }
     }
 }

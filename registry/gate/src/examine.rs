@@ -11,7 +11,8 @@ use stecker_sandbox::{CallError, LoadError, Release, Sandbox};
 use stecker_trust::resolve::Step;
 
 use crate::{
-    Code, GatePolicy, GateReport, Refusals, changes, conformance, findings::Findings, upstreams, version, world,
+    Code, GatePolicy, GateReport, Refusals, changes, conformance, findings::Findings, upstreams, version,
+    world,
 };
 
 /// What was released before.
@@ -122,9 +123,9 @@ async fn loaded(sandbox: &Sandbox, component: &[u8]) -> Result<(Release, Value),
         .map_err(|error| (code_of(&error), error.to_string()))?;
     match release.describe().await {
         Ok(description) => Ok((release, description)),
-        Err(error @ (CallError::Busy { .. } | CallError::TenantOutOfMemory { .. } | CallError::Host { .. })) => {
-            Err((Code::HostFailed, error.to_string()))
-        }
+        Err(
+            error @ (CallError::Busy { .. } | CallError::TenantOutOfMemory { .. } | CallError::Host { .. }),
+        ) => Err((Code::HostFailed, error.to_string())),
         Err(error) => Err((Code::NotDescribed, error.to_string())),
     }
 }

@@ -81,11 +81,17 @@ mod tests {
     fn nothing_that_a_stranger_writes_makes_the_report_large() {
         let policy = GatePolicy::publish();
         let mut findings = Findings::new(&policy);
-        findings.add_each(Code::ConfigBroken, (0..10_000).map(|_| "x\u{1b}[31m".repeat(10_000)));
+        findings.add_each(
+            Code::ConfigBroken,
+            (0..10_000).map(|_| "x\u{1b}[31m".repeat(10_000)),
+        );
         let all = findings.into_list();
         assert_eq!(all.len(), OF_A_KIND + 1);
         assert_eq!(all.last().unwrap().seen, "9980 more of the same");
-        assert!(all.iter().all(|finding| finding.seen.chars().count() <= SHOWN + 1));
+        assert!(
+            all.iter()
+                .all(|finding| finding.seen.chars().count() <= SHOWN + 1)
+        );
         assert!(all.iter().all(|finding| !finding.seen.contains('\u{1b}')));
     }
 }

@@ -51,8 +51,11 @@ mod tests {
 
     #[test]
     fn every_api_has_a_day_or_none_by_name() {
-        let with =
-            |fields: &str| found(&format!("[[upstream]]\nsystem = \"A\"\napi-version = \"1\"\n{fields}"));
+        let with = |fields: &str| {
+            found(&format!(
+                "[[upstream]]\nsystem = \"A\"\napi-version = \"1\"\n{fields}"
+            ))
+        };
         let url = "url = \"https://a.example/versions\"";
         assert_eq!(found(""), [Code::UpstreamUndeclared]);
         assert_eq!(with(""), [Code::SunsetMissing]);

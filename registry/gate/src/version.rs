@@ -10,7 +10,10 @@ use crate::{Code, findings::Findings};
 /// The release that a new one is to be compared with: the highest below it of its own line, or else the highest below it at all. Releases count before
 /// pre-releases.
 #[must_use]
-pub fn predecessor<'v>(version: &Version, released: impl IntoIterator<Item = &'v Version>) -> Option<&'v Version> {
+pub fn predecessor<'v>(
+    version: &Version,
+    released: impl IntoIterator<Item = &'v Version>,
+) -> Option<&'v Version> {
     released
         .into_iter()
         .filter(|other| other.cmp_precedence(version) == Ordering::Less)
@@ -22,7 +25,11 @@ pub fn predecessor<'v>(version: &Version, released: impl IntoIterator<Item = &'v
 
 /// Whether two versions are of one major; before 1.0 the number after the zero is what breaks.
 fn same_line(a: &Version, b: &Version) -> bool {
-    let (low, high) = if a.cmp_precedence(b) == Ordering::Greater { (b, a) } else { (a, b) };
+    let (low, high) = if a.cmp_precedence(b) == Ordering::Greater {
+        (b, a)
+    } else {
+        (a, b)
+    };
     matches!(
         Step::between(&plain(low), &plain(high)),
         Step::Same | Step::Patch | Step::Minor
@@ -46,14 +53,20 @@ pub(crate) fn check(
     if !version.build.is_empty() {
         findings.add(
             Code::VersionBuild,
-            &format!("the version is {version}, with the build metadata `{}`", version.build),
+            &format!(
+                "the version is {version}, with the build metadata `{}`",
+                version.build
+            ),
         );
     }
     if let Some(same) = released
         .iter()
         .find(|other| other.cmp_precedence(version) == Ordering::Equal)
     {
-        findings.add(Code::VersionExists, &format!("{same} is released already, with other content"));
+        findings.add(
+            Code::VersionExists,
+            &format!("{same} is released already, with other content"),
+        );
         return;
     }
     let highest = released
@@ -61,7 +74,10 @@ pub(crate) fn check(
         .filter(|other| same_line(version, other))
         .max_by(|a, b| a.cmp_precedence(b))
         .filter(|highest| highest.cmp_precedence(version) == Ordering::Greater);
-    match (highest, explanation.map(str::trim).filter(|text| !text.is_empty())) {
+    match (
+        highest,
+        explanation.map(str::trim).filter(|text| !text.is_empty()),
+    ) {
         (Some(highest), Some(explanation)) => findings.add(
             Code::VersionExplained,
             &format!("{version} comes after {highest} was released: {explanation}"),
@@ -123,10 +139,20 @@ mod tests {
             [Code::VersionBuild, Code::VersionExists]
         );
         assert_eq!(found("1.0.0+a", &[], None), [Code::VersionBuild]);
-        assert_eq!(found("1.0.1", &["1.0.0", "1.1.0"], None), [Code::VersionNotHighest]);
-        assert_eq!(found("1.0.1", &["1.0.0", "1.1.0"], Some(" ")), [Code::VersionNotHighest]);
         assert_eq!(
-            found("1.0.1", &["1.0.0", "1.1.0"], Some("a leak, for those who cannot move")),
+            found("1.0.1", &["1.0.0", "1.1.0"], None),
+            [Code::VersionNotHighest]
+        );
+        assert_eq!(
+            found("1.0.1", &["1.0.0", "1.1.0"], Some(" ")),
+            [Code::VersionNotHighest]
+        );
+        assert_eq!(
+            found(
+                "1.0.1",
+                &["1.0.0", "1.1.0"],
+                Some("a leak, for those who cannot move")
+            ),
             [Code::VersionExplained]
         );
         // Another major is another line, and before 1.0 so is another minor.
@@ -163,6 +189,10 @@ mod tests {
         assert_eq!(before("3.0.0", &all).as_deref(), Some("2.0.0"));
         assert_eq!(before("1.0.0", &all), None);
         assert_eq!(before("2.1.0", &["2.1.0-rc.1"]).as_deref(), Some("2.1.0-rc.1"));
-        assert_eq!(before("2.0.0", &["2.0.0+a"]), None, "build metadata does not count");
+        assert_eq!(
+            before("2.0.0", &["2.0.0+a"]),
+            None,
+            "build metadata does not count"
+        );
     }
 }

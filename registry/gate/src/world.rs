@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use semver::Version;
 use stecker_registry::Inspection;
-use wasmparser::{Parser, Payload, ValidPayload, Validator, component_types::ComponentEntityType, types::Types};
+use wasmparser::{
+    Parser, Payload, ValidPayload, Validator, component_types::ComponentEntityType, types::Types,
+};
 
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,10 +104,13 @@ pub(crate) fn compare(old: (&[u8], &Inspection), new: (&[u8], &Inspection)) -> R
     };
     let is_role = |name: &str| {
         let interface = split(name).map(|(interface, _)| interface);
-        let role = interface.and_then(|interface| interface.strip_prefix(stecker_registry::contract::PACKAGE));
+        let role =
+            interface.and_then(|interface| interface.strip_prefix(stecker_registry::contract::PACKAGE));
         role.is_some_and(|role| {
             let roles = &old.1.roles;
-            roles.iter().any(|known| role.strip_prefix('/') == Some(known.as_str()))
+            roles
+                .iter()
+                .any(|known| role.strip_prefix('/') == Some(known.as_str()))
         })
     };
     for name in &before.exports {
@@ -124,9 +129,16 @@ pub(crate) fn compare(old: (&[u8], &Inspection), new: (&[u8], &Inspection)) -> R
     }
     // By interface: another patch version of WASI is not another import.
     let interfaces = |inspection: &Inspection| -> BTreeSet<String> {
-        let plain = |name: &String| split(name).map_or(name.as_str(), |(interface, _)| interface).to_owned();
+        let plain = |name: &String| {
+            split(name)
+                .map_or(name.as_str(), |(interface, _)| interface)
+                .to_owned()
+        };
         inspection.imports.iter().map(plain).collect()
     };
-    difference.imports_added = interfaces(new.1).difference(&interfaces(old.1)).cloned().collect();
+    difference.imports_added = interfaces(new.1)
+        .difference(&interfaces(old.1))
+        .cloned()
+        .collect();
     Ok(difference)
 }

@@ -173,7 +173,9 @@ fn check_upstream(index: &str, upstream: &Upstream) -> Result<(), Fault> {
     match &upstream.idempotency_header {
         Some(header) if !is_token(header) || header.len() > MAX_TITLE => Err(Fault::new(
             &["upstream", index, "idempotency-header"],
-            format!("has to be the name of a header of at most {MAX_TITLE} characters, such as `Idempotency-Key`"),
+            format!(
+                "has to be the name of a header of at most {MAX_TITLE} characters, such as `Idempotency-Key`"
+            ),
         )),
         _ => Ok(()),
     }

@@ -191,7 +191,10 @@ fn a_vendor_that_announced_nothing_is_not_one_that_nobody_looked_up() {
         assert!(error.message.contains(says), "{to}: {error}");
     }
     let null = json.replace("\"none\"", "null");
-    assert!(Manifest::from_json(null.as_bytes()).is_err(), "where it is there, it says something");
+    assert!(
+        Manifest::from_json(null.as_bytes()).is_err(),
+        "where it is there, it says something"
+    );
 }
 
 #[test]
@@ -200,12 +203,23 @@ fn what_breaks_is_told_with_a_deadline_and_a_guide() {
         "{FULL}\n[[breaking]]\nmessage = \"`url` is `base_url` now\"\ndeadline = 2027-01-31\nguide = \"https://acme.example/2\"\n"
     );
     let manifest = Manifest::from_toml(&text).unwrap();
-    assert_eq!(manifest.breaking[0].deadline, Some(jiff::civil::date(2027, 1, 31)));
+    assert_eq!(
+        manifest.breaking[0].deadline,
+        Some(jiff::civil::date(2027, 1, 31))
+    );
     let json = manifest.to_canonical_json();
     assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), manifest);
     for (from, to, says) in [
-        ("`url` is `base_url` now", " ", "`breaking.0.message` has to be a text"),
-        ("deadline = 2027-01-31", "deadline = \"none\"", "a date such as 2027-01-31"),
+        (
+            "`url` is `base_url` now",
+            " ",
+            "`breaking.0.message` has to be a text",
+        ),
+        (
+            "deadline = 2027-01-31",
+            "deadline = \"none\"",
+            "a date such as 2027-01-31",
+        ),
     ] {
         let error = fails(&text.replacen(from, to, 1));
         assert!(error.message.contains(says), "{to}: {error}");

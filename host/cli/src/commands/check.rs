@@ -45,8 +45,14 @@ pub(crate) async fn check(globals: &Globals, output: Output, check: CheckPlugin)
 }
 
 fn configuration(path: &Path) -> Result<Value> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| file("read", path, error, "write the configuration of a connection into it, as JSON"))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        file(
+            "read",
+            path,
+            error,
+            "write the configuration of a connection into it, as JSON",
+        )
+    })?;
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| failed("invalid", format!("{} is not JSON: {error}", path.display())))?;
     if !value.is_object() {
@@ -66,7 +72,10 @@ fn show(page: &mut Page, report: &GateReport) {
     }
     if let Some(contract) = &report.contract {
         let linked: Vec<String> = report.linked.iter().map(ToString::to_string).collect();
-        page.field("contract", format!("{contract}, linked against {}", linked.join(", ")));
+        page.field(
+            "contract",
+            format!("{contract}, linked against {}", linked.join(", ")),
+        );
     }
     if let Some(before) = &report.compared_with {
         page.field("compared with", before.as_str());
@@ -77,7 +86,11 @@ fn show(page: &mut Page, report: &GateReport) {
             Severity::Warning => warn("!"),
             Severity::Note => dim("·"),
         };
-        page.line(format!("{mark} {} {}", bold(finding.code.as_str()), finding.seen.trim_end()));
+        page.line(format!(
+            "{mark} {} {}",
+            bold(finding.code.as_str()),
+            finding.seen.trim_end()
+        ));
         if finding.severity > Severity::Note {
             page.line(format!("    {}", dim(&finding.why)));
             page.line(format!("    {} {}", good("→"), finding.todo));
@@ -106,7 +119,10 @@ fn show(page: &mut Page, report: &GateReport) {
         }
     }
     page.line(match (report.passes, report.of(Severity::Warning).count()) {
-        (false, _) => bad(&format!("refused for {} reasons", report.of(Severity::Refusal).count())),
+        (false, _) => bad(&format!(
+            "refused for {} reasons",
+            report.of(Severity::Refusal).count()
+        )),
         (true, 0) => good("passes"),
         (true, warnings) => format!("{} with {warnings} warnings", good("passes")),
     });

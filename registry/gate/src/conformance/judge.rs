@@ -255,7 +255,10 @@ fn described_alike(facts: &Facts<'_>, tally: &mut Tally) {
         }),
         Err(CallError::Busy { .. } | CallError::Host { .. } | CallError::TenantOutOfMemory { .. }) => {}
         Err(error) => tally.look(false, || {
-            format!("`meta.describe` failed the second time: {}", cut(&error.to_string()))
+            format!(
+                "`meta.describe` failed the second time: {}",
+                cut(&error.to_string())
+            )
         }),
     }
 }

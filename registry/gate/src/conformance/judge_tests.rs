@@ -94,40 +94,220 @@ fn each_check_fails_for_its_own_reason() {
     let check = "connection.check";
     for (of, function, behaviour, ended, expected) in [
         (Check::NoTrap, read, Plain, records("1"), Passed),
-        (Check::NoTrap, read, Plain, Ended::Crashed("unreachable".to_owned()), Failed),
-        (Check::NoTrap, read, Plain, Ended::NotRun("busy".to_owned()), NotApplicable),
+        (
+            Check::NoTrap,
+            read,
+            Plain,
+            Ended::Crashed("unreachable".to_owned()),
+            Failed,
+        ),
+        (
+            Check::NoTrap,
+            read,
+            Plain,
+            Ended::NotRun("busy".to_owned()),
+            NotApplicable,
+        ),
         (Check::NoTimeout, read, Plain, Ended::TimedOut, Failed),
         (Check::NoTimeout, read, Plain, Ended::Error(error("data")), Passed),
-        (Check::BoundsKept, read, Plain, Ended::Broke("6 records".to_owned()), Failed),
-        (Check::BoundsKept, read, Plain, Ended::Crashed(String::new()), Passed),
+        (
+            Check::BoundsKept,
+            read,
+            Plain,
+            Ended::Broke("6 records".to_owned()),
+            Failed,
+        ),
+        (
+            Check::BoundsKept,
+            read,
+            Plain,
+            Ended::Crashed(String::new()),
+            Passed,
+        ),
         (Check::ProbesAnswer, check, Plain, Ended::Probes(vec![]), Failed),
-        (Check::ProbesAnswer, check, Plain, Ended::Probes(vec![false]), Passed),
-        (Check::ProbesAnswer, check, Plain, Ended::Error(error("config")), NotApplicable),
-        (Check::ProbesHonest, check, Broken, Ended::Probes(vec![true, true]), Failed),
-        (Check::ProbesHonest, check, Broken, Ended::Probes(vec![true, false]), Passed),
-        (Check::ProbesHonest, check, Plain, Ended::Probes(vec![true]), NotApplicable),
-        (Check::KnownCodes, read, Plain, Ended::Error(error("oops")), Failed),
-        (Check::KnownCodes, read, Plain, Ended::Error(error("fatal")), Passed),
-        (Check::KnownCodes, write, Plain, written(&[Written::Unknown(error("Auth"))]), Failed),
-        (Check::AuthTold, read, Unauthorized, Ended::Error(error("auth")), Passed),
-        (Check::AuthTold, read, Unauthorized, Ended::Error(error("data")), Failed),
+        (
+            Check::ProbesAnswer,
+            check,
+            Plain,
+            Ended::Probes(vec![false]),
+            Passed,
+        ),
+        (
+            Check::ProbesAnswer,
+            check,
+            Plain,
+            Ended::Error(error("config")),
+            NotApplicable,
+        ),
+        (
+            Check::ProbesHonest,
+            check,
+            Broken,
+            Ended::Probes(vec![true, true]),
+            Failed,
+        ),
+        (
+            Check::ProbesHonest,
+            check,
+            Broken,
+            Ended::Probes(vec![true, false]),
+            Passed,
+        ),
+        (
+            Check::ProbesHonest,
+            check,
+            Plain,
+            Ended::Probes(vec![true]),
+            NotApplicable,
+        ),
+        (
+            Check::KnownCodes,
+            read,
+            Plain,
+            Ended::Error(error("oops")),
+            Failed,
+        ),
+        (
+            Check::KnownCodes,
+            read,
+            Plain,
+            Ended::Error(error("fatal")),
+            Passed,
+        ),
+        (
+            Check::KnownCodes,
+            write,
+            Plain,
+            written(&[Written::Unknown(error("Auth"))]),
+            Failed,
+        ),
+        (
+            Check::AuthTold,
+            read,
+            Unauthorized,
+            Ended::Error(error("auth")),
+            Passed,
+        ),
+        (
+            Check::AuthTold,
+            read,
+            Unauthorized,
+            Ended::Error(error("data")),
+            Failed,
+        ),
         (Check::AuthTold, read, Unauthorized, records("1"), Failed),
-        (Check::AuthTold, read, Broken, Ended::Error(error("data")), NotApplicable),
-        (Check::AuthTold, write, Unauthorized, written(&[Written::Retry(error("auth"))]), Passed),
-        (Check::AuthTold, write, Unauthorized, written(&[Written::Rejected]), Failed),
-        (Check::AuthTold, "destination.lookup", Unauthorized, Ended::Findings(vec![false]), Passed),
-        (Check::AuthTold, "destination.lookup", Unauthorized, Ended::Findings(vec![true]), Failed),
-        (Check::RateTold, read, TooMany, Ended::Error(later("rate-limited")), Passed),
-        (Check::RateTold, read, TooMany, Ended::Error(error("rate-limited")), Failed),
-        (Check::RateTold, read, TooMany, Ended::Error(later("transient")), Failed),
-        (Check::TransientTold, read, Broken, Ended::Error(error("transient")), Passed),
-        (Check::TransientTold, read, Broken, Ended::Error(error("fatal")), Failed),
-        (Check::TransientTold, write, Broken, written(&[Written::Unknown(error("transient"))]), Passed),
-        (Check::NothingInvented, write, Broken, written(&[Written::Delivered]), Failed),
-        (Check::NothingInvented, write, Broken, written(&[Written::Retry(error("transient"))]), Passed),
-        (Check::NothingInvented, write, Plain, written(&[Written::Delivered]), Passed),
-        (Check::ForgeryRefused, "webhook.receive", Plain, Ended::Webhook(Verdict::Accept), Failed),
-        (Check::ForgeryRefused, "webhook.receive", Plain, Ended::Webhook(Verdict::Refuse), Passed),
+        (
+            Check::AuthTold,
+            read,
+            Broken,
+            Ended::Error(error("data")),
+            NotApplicable,
+        ),
+        (
+            Check::AuthTold,
+            write,
+            Unauthorized,
+            written(&[Written::Retry(error("auth"))]),
+            Passed,
+        ),
+        (
+            Check::AuthTold,
+            write,
+            Unauthorized,
+            written(&[Written::Rejected]),
+            Failed,
+        ),
+        (
+            Check::AuthTold,
+            "destination.lookup",
+            Unauthorized,
+            Ended::Findings(vec![false]),
+            Passed,
+        ),
+        (
+            Check::AuthTold,
+            "destination.lookup",
+            Unauthorized,
+            Ended::Findings(vec![true]),
+            Failed,
+        ),
+        (
+            Check::RateTold,
+            read,
+            TooMany,
+            Ended::Error(later("rate-limited")),
+            Passed,
+        ),
+        (
+            Check::RateTold,
+            read,
+            TooMany,
+            Ended::Error(error("rate-limited")),
+            Failed,
+        ),
+        (
+            Check::RateTold,
+            read,
+            TooMany,
+            Ended::Error(later("transient")),
+            Failed,
+        ),
+        (
+            Check::TransientTold,
+            read,
+            Broken,
+            Ended::Error(error("transient")),
+            Passed,
+        ),
+        (
+            Check::TransientTold,
+            read,
+            Broken,
+            Ended::Error(error("fatal")),
+            Failed,
+        ),
+        (
+            Check::TransientTold,
+            write,
+            Broken,
+            written(&[Written::Unknown(error("transient"))]),
+            Passed,
+        ),
+        (
+            Check::NothingInvented,
+            write,
+            Broken,
+            written(&[Written::Delivered]),
+            Failed,
+        ),
+        (
+            Check::NothingInvented,
+            write,
+            Broken,
+            written(&[Written::Retry(error("transient"))]),
+            Passed,
+        ),
+        (
+            Check::NothingInvented,
+            write,
+            Plain,
+            written(&[Written::Delivered]),
+            Passed,
+        ),
+        (
+            Check::ForgeryRefused,
+            "webhook.receive",
+            Plain,
+            Ended::Webhook(Verdict::Accept),
+            Failed,
+        ),
+        (
+            Check::ForgeryRefused,
+            "webhook.receive",
+            Plain,
+            Ended::Webhook(Verdict::Refuse),
+            Passed,
+        ),
         (Check::WithinManifest, read, Plain, records("1"), Passed),
         (Check::SameKeys, read, Plain, records("1"), NotApplicable),
     ] {
@@ -138,14 +318,22 @@ fn each_check_fails_for_its_own_reason() {
 
 #[test]
 fn nothing_is_delivered_without_a_request() {
-    let mut silent = run("destination.write", Behaviour::Plain, Ended::Outcomes(vec![Written::Duplicate]));
+    let mut silent = run(
+        "destination.write",
+        Behaviour::Plain,
+        Ended::Outcomes(vec![Written::Duplicate]),
+    );
     silent.requests.clear();
     assert_eq!(outcome(Check::NothingInvented, &[silent]), CheckOutcome::Failed);
 }
 
 #[test]
 fn what_asked_nothing_says_nothing_of_the_upstream() {
-    let mut silent = run("source.read", Behaviour::Unauthorized, Ended::Error(error("config")));
+    let mut silent = run(
+        "source.read",
+        Behaviour::Unauthorized,
+        Ended::Error(error("config")),
+    );
     silent.requests.clear();
     assert_eq!(outcome(Check::AuthTold, &[silent]), CheckOutcome::NotApplicable);
 }
@@ -157,12 +345,18 @@ fn writes_carry_the_key_that_the_vendor_takes() {
         ..run("destination.write", Behaviour::Plain, Ended::Outcomes(Vec::new()))
     };
     let check = Check::IdempotencySent;
-    assert_eq!(outcome(check, &[with(vec![request("GET", &[])])]), CheckOutcome::NotApplicable);
+    assert_eq!(
+        outcome(check, &[with(vec![request("GET", &[])])]),
+        CheckOutcome::NotApplicable
+    );
     assert_eq!(
         outcome(check, &[with(vec![request("POST", &["idempotency-key"])])]),
         CheckOutcome::Passed
     );
-    let one_of_two = vec![request("POST", &["idempotency-key"]), request("PUT", &["content-type"])];
+    let one_of_two = vec![
+        request("POST", &["idempotency-key"]),
+        request("PUT", &["content-type"]),
+    ];
     assert_eq!(outcome(check, &[with(one_of_two)]), CheckOutcome::Failed);
 }
 
@@ -177,7 +371,10 @@ fn the_second_time_is_like_the_first() {
         )
     };
     assert_eq!(
-        outcome(Check::SameKeys, &[time(0, "a"), time(0, "b"), time(1, "a"), time(1, "b")]),
+        outcome(
+            Check::SameKeys,
+            &[time(0, "a"), time(0, "b"), time(1, "a"), time(1, "b")]
+        ),
         CheckOutcome::Passed
     );
     for other in [[time(0, "a"), time(1, "b")], [time(0, "a"), time(1, "")]] {
@@ -212,23 +409,39 @@ fn a_description_is_the_same_and_fits() {
         message: "unreachable".to_owned(),
         backtrace: Vec::new(),
     });
-    assert_eq!(of(&good, &Ok(good.clone()), Check::DescribedAlike), CheckOutcome::Passed);
+    assert_eq!(
+        of(&good, &Ok(good.clone()), Check::DescribedAlike),
+        CheckOutcome::Passed
+    );
     assert_eq!(of(&good, &other, Check::DescribedAlike), CheckOutcome::Failed);
     assert_eq!(of(&good, &crashed, Check::DescribedAlike), CheckOutcome::Failed);
     for (description, expected) in [
         (good.clone(), CheckOutcome::Passed),
         (json!({ "title": "B" }), CheckOutcome::Failed),
         (json!({ "title": 7, "config": {} }), CheckOutcome::Failed),
-        (json!({ "title": "B", "config": { "type": "nothing" } }), CheckOutcome::Failed),
+        (
+            json!({ "title": "B", "config": { "type": "nothing" } }),
+            CheckOutcome::Failed,
+        ),
     ] {
-        assert_eq!(of(&description, &other, Check::DescriptionFits), expected, "{description}");
+        assert_eq!(
+            of(&description, &other, Check::DescriptionFits),
+            expected,
+            "{description}"
+        );
     }
 }
 
 #[test]
 fn what_is_shown_is_bounded() {
     let many: Vec<Run> = (0..100)
-        .map(|_| run("source.read", Behaviour::Plain, Ended::Crashed("x".repeat(10_000))))
+        .map(|_| {
+            run(
+                "source.read",
+                Behaviour::Plain,
+                Ended::Crashed("x".repeat(10_000)),
+            )
+        })
         .collect();
     let manifest = Manifest::from_toml(MANIFEST).unwrap();
     let facts = Facts {

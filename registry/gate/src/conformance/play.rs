@@ -115,8 +115,10 @@ impl<'a> Player<'a> {
             self.play(&scene).await;
             if Instant::now() >= self.until {
                 let total = self.policy.total;
-                self.left_out
-                    .push(format!("the time of {total:?} for the whole run was over; what came after {} was not run", behaviour.as_str()));
+                self.left_out.push(format!(
+                    "the time of {total:?} for the whole run was over; what came after {} was not run",
+                    behaviour.as_str()
+                ));
                 return;
             }
         }
@@ -223,12 +225,9 @@ impl<'a> Player<'a> {
                 Ended::Probes(probes.iter().map(|probe| probe.ok).collect())
             })
             .await;
-            self.call(
-                scene,
-                ("connection.discover", None),
-                session.discover(),
-                |_| Ended::Done,
-            )
+            self.call(scene, ("connection.discover", None), session.discover(), |_| {
+                Ended::Done
+            })
             .await;
         }
         if self.release.has(Role::Source) {
@@ -290,8 +289,10 @@ impl<'a> Player<'a> {
         }
         if let Some(cursor) = cursor {
             let call = scene.session.acknowledge(stream, &cursor);
-            self.call(scene, ("source.acknowledge", Some(stream)), call, |()| Ended::Done)
-                .await;
+            self.call(scene, ("source.acknowledge", Some(stream)), call, |()| {
+                Ended::Done
+            })
+            .await;
         }
     }
 
@@ -330,8 +331,10 @@ impl<'a> Player<'a> {
         self.call(scene, ("reconcile.digest", Some(stream)), call, |_| Ended::Done)
             .await;
         let call = scene.session.list_keys(question, None, 100);
-        self.call(scene, ("reconcile.list-keys", Some(stream)), call, |_| Ended::Done)
-            .await;
+        self.call(scene, ("reconcile.list-keys", Some(stream)), call, |_| {
+            Ended::Done
+        })
+        .await;
     }
 
     /// A call that anybody on the network could have made.
@@ -367,7 +370,8 @@ fn record(stream: &str, key: &str, payload: String) -> Record {
 /// One payload for each key, which it names where the stream says that the key is.
 fn payloads(stream: Option<&StreamInfo>) -> Vec<String> {
     let made = stream.map_or_else(|| json!({ "id": "" }), |stream| sample(&stream.schema, true));
-    let places: Vec<String> = stream.map_or_else(|| vec!["/id".to_owned()], |stream| stream.primary_key.clone());
+    let places: Vec<String> =
+        stream.map_or_else(|| vec!["/id".to_owned()], |stream| stream.primary_key.clone());
     KEYS.iter()
         .map(|key| {
             let mut payload = made.clone();
@@ -406,8 +410,12 @@ fn configuration(manifest: &Manifest, description: &Value, given: Option<&Value>
         return Ok(config);
     };
     let how = "give one as `examples` in the schema, or with `--config`";
-    let validator = jsonschema::draft202012::new(schema)
-        .map_err(|error| format!("nothing was run: the configuration's schema is none: {}", cut(&error.to_string())))?;
+    let validator = jsonschema::draft202012::new(schema).map_err(|error| {
+        format!(
+            "nothing was run: the configuration's schema is none: {}",
+            cut(&error.to_string())
+        )
+    })?;
     match validator.iter_errors(&config).next() {
         None => Ok(config),
         Some(error) if given.is_some() => Err(format!(

@@ -153,13 +153,21 @@ fn text(keywords: &Map<String, Value>) -> String {
         _ => "sample",
     }
     .to_owned();
-    let count = |name: &str| keywords.get(name).and_then(Value::as_u64).map(|count| count.min(LONGEST));
+    let count = |name: &str| {
+        keywords
+            .get(name)
+            .and_then(Value::as_u64)
+            .map(|count| count.min(LONGEST))
+    };
     let length = |text: &str| u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
     while count("minLength").is_some_and(|least| length(&text) < least) {
         text.push('e');
     }
     if let Some(most) = count("maxLength") {
-        text = text.chars().take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
+        text = text
+            .chars()
+            .take(usize::try_from(most).unwrap_or(usize::MAX))
+            .collect();
     }
     text
 }
@@ -233,19 +241,43 @@ mod tests {
     }
 
     fn schemas() -> impl Strategy<Value = Value> {
-        let number = prop_oneof![Just(json!(0)), any::<i64>().prop_map(Value::from), Just(json!(0.5)), Just(json!("x"))];
+        let number = prop_oneof![
+            Just(json!(0)),
+            any::<i64>().prop_map(Value::from),
+            Just(json!(0.5)),
+            Just(json!("x"))
+        ];
         let leaf = (
-            prop_oneof![Just("string"), Just("integer"), Just("array"), Just("object"), Just("null"), Just("odd")],
-            prop_oneof![Just("minimum"), Just("maximum"), Just("multipleOf"), Just("minLength"), Just("maxItems"), Just("exclusiveMaximum")],
+            prop_oneof![
+                Just("string"),
+                Just("integer"),
+                Just("array"),
+                Just("object"),
+                Just("null"),
+                Just("odd")
+            ],
+            prop_oneof![
+                Just("minimum"),
+                Just("maximum"),
+                Just("multipleOf"),
+                Just("minLength"),
+                Just("maxItems"),
+                Just("exclusiveMaximum")
+            ],
             number,
         )
             .prop_map(|(kind, word, number)| json!({ "type": kind, word: number }));
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(|all| json!({ "anyOf": all })),
-                proptest::collection::vec(inner.clone(), 0..4).prop_map(|all| json!({ "allOf": all, "$ref": 7 })),
-                inner.clone().prop_map(|one| json!({ "type": "object", "properties": { "p": one }, "required": ["p", 1] })),
-                inner.prop_map(|one| json!({ "type": "array", "items": one, "minItems": 3, "$ref": "#/items" })),
+                proptest::collection::vec(inner.clone(), 0..4)
+                    .prop_map(|all| json!({ "allOf": all, "$ref": 7 })),
+                inner.clone().prop_map(
+                    |one| json!({ "type": "object", "properties": { "p": one }, "required": ["p", 1] })
+                ),
+                inner.prop_map(
+                    |one| json!({ "type": "array", "items": one, "minItems": 3, "$ref": "#/items" })
+                ),
             ]
         })
     }

@@ -80,7 +80,9 @@ impl Behaviour {
             body,
             is_cut_off: false,
         };
-        let json = |status: u16, body: &'static str| answer(status, "application/json", Bytes::from_static(body.as_bytes()));
+        let json = |status: u16, body: &'static str| {
+            answer(status, "application/json", Bytes::from_static(body.as_bytes()))
+        };
         Ok(match self {
             Self::Plain => json(200, PLAIN),
             Self::Empty => json(200, "{}"),

@@ -17,7 +17,10 @@ async fn against(old: &Plugin, new: &Plugin, policy: &GatePolicy) -> GateReport 
 
 async fn found(old: &Plugin, new: &Plugin) -> (Vec<Code>, Vec<Code>) {
     let report = against(old, new, &quick()).await;
-    (codes(&report, Severity::Refusal), codes(&report, Severity::Warning))
+    (
+        codes(&report, Severity::Refusal),
+        codes(&report, Severity::Warning),
+    )
 }
 
 /// A plugin of the roles of `transform` and an interface of its own.
@@ -25,15 +28,17 @@ fn with_extra(version: &str, interface: &str, functions: &str) -> Plugin {
     let plain = Plugin::version(version);
     Plugin {
         world: format!("{} export acme:guest/extra@{interface};", plain.world),
-        packages: format!(
-            "package acme:guest@{interface} {{ interface extra {{ {functions} }} }}"
-        ),
+        packages: format!("package acme:guest@{interface} {{ interface extra {{ {functions} }} }}"),
         code: plain.code.clone()
             + &functions
                 .split_terminator(';')
                 .map(|function| {
                     let (name, signature) = function.trim().split_once(':').unwrap();
-                    let param = if signature.contains("u64") { "(param i64)" } else { "(param i32)" };
+                    let param = if signature.contains("u64") {
+                        "(param i64)"
+                    } else {
+                        "(param i32)"
+                    };
                     format!("(func (export \"acme:guest/extra@{interface}#{name}\") {param})")
                 })
                 .collect::<String>(),
@@ -70,14 +75,35 @@ async fn another_export_stays_what_it_is() {
     let old = with_extra("1.0.0", "1.0.0", "go: func(a: u32);");
     for (new, expected) in [
         (Plugin::version("1.1.0"), vec![Code::ExportRemoved]),
-        (with_extra("1.1.0", "1.0.0", "go: func(a: u64);"), vec![Code::ExportChanged]),
-        (with_extra("1.1.0", "1.0.0", "stop: func(a: u32);"), vec![Code::ExportChanged]),
-        (with_extra("1.1.0", "1.0.0", "go: func(a: u32); stop: func(a: u32);"), vec![]),
+        (
+            with_extra("1.1.0", "1.0.0", "go: func(a: u64);"),
+            vec![Code::ExportChanged],
+        ),
+        (
+            with_extra("1.1.0", "1.0.0", "stop: func(a: u32);"),
+            vec![Code::ExportChanged],
+        ),
+        (
+            with_extra("1.1.0", "1.0.0", "go: func(a: u32); stop: func(a: u32);"),
+            vec![],
+        ),
         (with_extra("1.1.0", "1.1.0", "go: func(a: u32);"), vec![]),
-        (with_extra("1.1.0", "2.0.0", "go: func(a: u32);"), vec![Code::ExportRemoved]),
-        (with_extra("2.0.0", "1.0.0", "go: func(a: u64);"), vec![Code::BreakingMissing]),
+        (
+            with_extra("1.1.0", "2.0.0", "go: func(a: u32);"),
+            vec![Code::ExportRemoved],
+        ),
+        (
+            with_extra("2.0.0", "1.0.0", "go: func(a: u64);"),
+            vec![Code::BreakingMissing],
+        ),
     ] {
-        assert_eq!(found(&old, &new).await.0, expected, "{} {}", new.version, new.packages);
+        assert_eq!(
+            found(&old, &new).await.0,
+            expected,
+            "{} {}",
+            new.version,
+            new.packages
+        );
     }
 }
 
@@ -106,13 +132,19 @@ fn configured(version: &str, config: &str) -> Plugin {
 async fn a_configuration_stays_valid_within_a_major() {
     let url = r#""url":{"type":"string"}"#;
     let one = format!(r#"{{"type":"object","properties":{{{url}}},"required":["url"]}}"#);
-    let more = format!(r#"{{"type":"object","properties":{{{url},"page":{{"type":"integer"}}}},"required":["url","page"]}}"#);
-    let odd = r#"{"type":"object","properties":{"url":{"type":"string","pattern":"^https"}},"required":["url"]}"#;
+    let more = format!(
+        r#"{{"type":"object","properties":{{{url},"page":{{"type":"integer"}}}},"required":["url","page"]}}"#
+    );
+    let odd =
+        r#"{"type":"object","properties":{"url":{"type":"string","pattern":"^https"}},"required":["url"]}"#;
     let usual = format!(
         r#"{{"type":"object","properties":{{"url":{{"type":"string","default":"https://a.example"}}}},"required":["url"]}}"#
     );
     let old = configured("1.0.0", &one);
-    assert_eq!(found(&old, &configured("1.1.0", &more)).await.0, [Code::ConfigBroken]);
+    assert_eq!(
+        found(&old, &configured("1.1.0", &more)).await.0,
+        [Code::ConfigBroken]
+    );
     assert_eq!(
         found(&old, &configured("1.1.0", odd)).await,
         (vec![], vec![Code::ConfigUnclear])
@@ -156,7 +188,11 @@ async fn wider_capabilities_are_told() {
 async fn vendors_have_days_at_which_they_end() {
     for (upstream, at_publish, at_install) in [
         ("sunset = \"none\"".to_owned(), None, None),
-        (String::new(), Some(Code::SunsetMissing), Some(Code::SunsetMissing)),
+        (
+            String::new(),
+            Some(Code::SunsetMissing),
+            Some(Code::SunsetMissing),
+        ),
         (
             "sunset = 2026-05-31\nurl = \"https://a.example\"".to_owned(),
             Some(Code::SunsetPast),
@@ -169,7 +205,11 @@ async fn vendors_have_days_at_which_they_end() {
         assert_eq!(refused, Vec::from_iter(at_publish), "{upstream}");
         let installed = report(&component, None, &GatePolicy::install()).await;
         assert!(installed.passes);
-        assert_eq!(codes(&installed, Severity::Warning), Vec::from_iter(at_install), "{upstream}");
+        assert_eq!(
+            codes(&installed, Severity::Warning),
+            Vec::from_iter(at_install),
+            "{upstream}"
+        );
     }
     let silent = report(&asking("1.0.0", "a.example", "").build(), None, &quick()).await;
     assert_eq!(codes(&silent, Severity::Warning), [Code::UpstreamUndeclared]);
@@ -181,11 +221,27 @@ async fn a_version_is_new_and_comes_after_the_others() {
         code: dropping(),
         ..Plugin::version("1.2.0")
     };
-    assert_eq!(found(&old, &Plugin::version("1.2.0")).await.0, [Code::VersionExists]);
-    assert_eq!(found(&old, &Plugin::version("1.1.9")).await.0, [Code::VersionNotHighest]);
-    assert_eq!(found(&old, &Plugin::version("1.3.0+7")).await.0, [Code::VersionBuild]);
-    assert_eq!(found(&old, &Plugin::version("2.0.0")).await.0, [Code::BreakingMissing]);
-    assert_eq!(found(&old, &old).await, (vec![], vec![]), "the same bytes are the same release");
+    assert_eq!(
+        found(&old, &Plugin::version("1.2.0")).await.0,
+        [Code::VersionExists]
+    );
+    assert_eq!(
+        found(&old, &Plugin::version("1.1.9")).await.0,
+        [Code::VersionNotHighest]
+    );
+    assert_eq!(
+        found(&old, &Plugin::version("1.3.0+7")).await.0,
+        [Code::VersionBuild]
+    );
+    assert_eq!(
+        found(&old, &Plugin::version("2.0.0")).await.0,
+        [Code::BreakingMissing]
+    );
+    assert_eq!(
+        found(&old, &old).await,
+        (vec![], vec![]),
+        "the same bytes are the same release"
+    );
     let explained = GatePolicy {
         explanation: Some("a fix for those who stay".to_owned()),
         ..quick()
@@ -197,14 +253,20 @@ async fn a_version_is_new_and_comes_after_the_others() {
         manifest: "[[breaking]]\nmessage = \"it drops everything\"".to_owned(),
         ..Plugin::version("1.2.1")
     };
-    assert_eq!(found(&old, &breaking).await, (vec![], vec![Code::BreakingUnexpected]));
+    assert_eq!(
+        found(&old, &breaking).await,
+        (vec![], vec![Code::BreakingUnexpected])
+    );
 }
 
 #[tokio::test]
 async fn versions_count_also_where_there_is_nothing_to_compare_with() {
     let released: [Version; 1] = ["1.0.0".parse().unwrap()];
     let component = Plugin::default().build();
-    for (previous, expected) in [(None, Code::VersionExists), (Some(&b"gone"[..]), Code::PreviousUnreadable)] {
+    for (previous, expected) in [
+        (None, Code::VersionExists),
+        (Some(&b"gone"[..]), Code::PreviousUnreadable),
+    ] {
         let previous = Previous {
             component: previous,
             released: &released,
@@ -221,5 +283,8 @@ async fn another_plugins_release_is_nothing_to_compare_with() {
         name: "tests/other".to_owned(),
         ..Plugin::default()
     };
-    assert_eq!(found(&other, &Plugin::version("1.1.0")).await.0, [Code::OtherPlugin]);
+    assert_eq!(
+        found(&other, &Plugin::version("1.1.0")).await.0,
+        [Code::OtherPlugin]
+    );
 }

@@ -55,7 +55,10 @@ fn files() -> Vec<(Code, Vec<u8>)> {
     vec![
         (Code::TooDeep, wat(&nested)),
         (Code::TooMany, wat(&many)),
-        (Code::TooLargeAtFirst, wat("(component (core module (memory 16385)))")),
+        (
+            Code::TooLargeAtFirst,
+            wat("(component (core module (memory 16385)))"),
+        ),
         (Code::FunctionTooLarge, wat(&long)),
         (Code::NotWasm, b"#!/bin/sh\n".to_vec()),
         (Code::CoreModule, wat("(module)")),
@@ -81,7 +84,10 @@ fn files() -> Vec<(Code, Vec<u8>)> {
             Code::ContractMismatch,
             embed_manifest(&component, &other_contract).unwrap(),
         ),
-        (Code::Link, embed_manifest(&wat(other_types), &good.manifest()).unwrap()),
+        (
+            Code::Link,
+            embed_manifest(&wat(other_types), &good.manifest()).unwrap(),
+        ),
         (Code::DoesNotFit, three_memories.build()),
         (Code::NotDescribed, not_json.build()),
     ]
@@ -119,7 +125,9 @@ async fn a_file_beyond_the_cap_is_not_even_looked_at() {
         ..SandboxOptions::default()
     })
     .unwrap();
-    let refused = examine(&sandbox, &[0; 1_001], None, &quick(), now()).await.unwrap_err();
+    let refused = examine(&sandbox, &[0; 1_001], None, &quick(), now())
+        .await
+        .unwrap_err();
     assert_eq!(refused.findings().next().unwrap().code, Code::TooLarge);
     assert!(refused.to_string().contains("1001 bytes"), "{refused}");
     assert_eq!(refused.report.digest, None);

@@ -41,7 +41,12 @@ async fn every_one_passes_both_gates() {
         assert!(run.calls > 0 && run.left_out.is_empty(), "{name}: {run:?}");
         if name != "jq" {
             assert!(run.requests > 10, "{name}: {run:?}");
-            for check in [Check::AuthTold, Check::RateTold, Check::TransientTold, Check::ProbesHonest] {
+            for check in [
+                Check::AuthTold,
+                Check::RateTold,
+                Check::TransientTold,
+                Check::ProbesHonest,
+            ] {
                 assert_eq!(run.outcome(check), Some(CheckOutcome::Passed), "{name}: {check}");
             }
         }

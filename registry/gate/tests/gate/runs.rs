@@ -40,7 +40,12 @@ async fn a_plugin_that_keeps_to_the_contract_passes() {
     .await;
     assert_eq!(codes(&report, Severity::Refusal), [], "{report:?}");
     assert_eq!(codes(&report, Severity::Warning), [], "{report:?}");
-    for check in [Check::NoTrap, Check::BoundsKept, Check::SameKeys, Check::DescribedAlike] {
+    for check in [
+        Check::NoTrap,
+        Check::BoundsKept,
+        Check::SameKeys,
+        Check::DescribedAlike,
+    ] {
         assert_eq!(outcome(&report, check), CheckOutcome::Passed, "{check}");
     }
     assert_eq!(outcome(&report, Check::AuthTold), CheckOutcome::NotApplicable);
@@ -59,7 +64,11 @@ async fn traps_endless_loops_and_wrong_counts_are_refused() {
             run.call = Duration::from_millis(200);
         }
         let report = report(&transform(body).build(), None, &policy).await;
-        assert_eq!(codes(&report, Severity::Refusal), [Code::ConformanceMandatory], "{check}");
+        assert_eq!(
+            codes(&report, Severity::Refusal),
+            [Code::ConformanceMandatory],
+            "{check}"
+        );
         assert_eq!(outcome(&report, check), CheckOutcome::Failed, "{check}");
     }
 }
@@ -82,7 +91,12 @@ async fn a_run_ends_with_its_time_and_says_so() {
         run.call = Duration::from_millis(200);
         run.total = Duration::from_millis(100);
     }
-    let report = report(&transform("(loop $for_ever (br $for_ever)) (unreachable)").build(), None, &short).await;
+    let report = report(
+        &transform("(loop $for_ever (br $for_ever)) (unreachable)").build(),
+        None,
+        &short,
+    )
+    .await;
     assert!(report.has(Code::ConformancePartial), "{report:?}");
     assert_eq!(report.conformance.unwrap().calls, 1);
 }
@@ -91,7 +105,8 @@ async fn a_run_ends_with_its_time_and_says_so() {
 async fn a_description_that_changes_is_told() {
     let random = Plugin {
         world: "import stecker:plugin/random@1.0.0; export stecker:plugin/transform@1.0.0;".to_owned(),
-        imports: "(import \"stecker:plugin/random@1.0.0\" \"bytes\" (func $bytes (param i32 i32)))".to_owned(),
+        imports: "(import \"stecker:plugin/random@1.0.0\" \"bytes\" (func $bytes (param i32 i32)))"
+            .to_owned(),
         // The title is eight letters by eight random bytes; `{"title":"` has ten characters.
         description: r#"{"title":"Whatever","config":{"type":"object"}}"#.to_owned(),
         describe: Some(

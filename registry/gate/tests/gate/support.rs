@@ -75,7 +75,11 @@ impl Plugin {
 
     pub(crate) fn build(&self) -> Vec<u8> {
         let length = self.description.len();
-        let text: String = self.description.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        let text: String = self
+            .description
+            .bytes()
+            .map(|byte| format!("\\{byte:02x}"))
+            .collect();
         let description = format!(
             "(data (i32.const 1024) \"{}{}\") (data (i32.const 70000) \"{text}\")",
             hex(70_000),
@@ -110,7 +114,11 @@ impl Plugin {
 
 /// A number as the bytes of a data segment.
 fn hex(number: u32) -> String {
-    number.to_le_bytes().iter().map(|byte| format!("\\{byte:02x}")).collect()
+    number
+        .to_le_bytes()
+        .iter()
+        .map(|byte| format!("\\{byte:02x}"))
+        .collect()
 }
 
 /// `transform.apply`: at 2,048 it finds `ok` and an empty list, unless the body writes something else.
@@ -157,7 +165,11 @@ pub(crate) fn quick() -> GatePolicy {
     }
 }
 
-pub(crate) async fn report(component: &[u8], previous: Option<Previous<'_>>, policy: &GatePolicy) -> GateReport {
+pub(crate) async fn report(
+    component: &[u8],
+    previous: Option<Previous<'_>>,
+    policy: &GatePolicy,
+) -> GateReport {
     let examined = examine(&sandbox(), component, previous, policy, now()).await;
     let report = match examined {
         Ok(report) => report,

@@ -47,7 +47,14 @@ fn answered(script: &Arc<Script>) -> Egress {
     let manifest = Manifest::from_toml(MANIFEST).unwrap();
     let network = Network::new(&[]).unwrap();
     let binding = binding(NOWHERE, true);
-    Egress::answered(&manifest, &config(NOWHERE), &binding, &network, Arc::clone(script) as _).unwrap()
+    Egress::answered(
+        &manifest,
+        &config(NOWHERE),
+        &binding,
+        &network,
+        Arc::clone(script) as _,
+    )
+    .unwrap()
 }
 
 fn to(path: &str) -> HttpRequest {
@@ -69,7 +76,10 @@ async fn the_answer_comes_back_and_the_request_is_seen_without_secrets() {
         };
         let (answer, meter) = send_with(&answered(&script), request, &secrets, MAX_BODY).await;
         let answer = answer.unwrap();
-        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"{\"ok\":true}"[..]));
+        assert_eq!(
+            (answer.status, answer.body.as_slice()),
+            (200, &b"{\"ok\":true}"[..])
+        );
         assert_eq!(meter.usage(Duration::ZERO).http_requests, 1);
     }
     for (asked, credential) in script.asked().iter().zip(["key", "query", "signed"]) {
@@ -79,7 +89,11 @@ async fn the_answer_comes_back_and_the_request_is_seen_without_secrets() {
         assert_eq!(asked.credential.as_deref(), Some(credential));
         assert_eq!(asked.idempotency_header.as_deref(), Some("idempotency-key"));
         assert_eq!(asked.body.as_deref(), Some(&b"{}"[..]));
-        assert!(asked.headers.contains(&("idempotency-key".to_owned(), "once".to_owned())));
+        assert!(
+            asked
+                .headers
+                .contains(&("idempotency-key".to_owned(), "once".to_owned()))
+        );
         assert!(!format!("{asked:?}").contains(&secrets.0), "{asked:?}");
         assert!(asked.headers.iter().all(|(name, _)| name != "x-signature"));
     }
@@ -138,7 +152,12 @@ async fn what_does_not_come_whole_is_an_error_like_over_the_network() {
     for (answer, code, sent, cause) in [
         (Ok(cut), ErrorCode::Transient, "maybe", Some("lost")),
         (Err(NoAnswer::Lost), ErrorCode::Transient, "maybe", Some("lost")),
-        (Err(NoAnswer::Refused), ErrorCode::Transient, "no", Some("refused")),
+        (
+            Err(NoAnswer::Refused),
+            ErrorCode::Transient,
+            "no",
+            Some("refused"),
+        ),
         (Ok(unreal), ErrorCode::Fatal, "maybe", None),
     ] {
         let error = error(send(&answered(&Script::new(answer)), to("/")).await);
