@@ -6,6 +6,7 @@
 //!
 //! `play` runs, `script` answers, `stage` is what a session has besides; `judge` is pure and decides about what was seen.
 
+mod given;
 mod judge;
 mod play;
 mod sample;

@@ -3,16 +3,14 @@
 use std::{future::Future, sync::Arc};
 
 use serde_json::{Value, json};
-use stecker_model::{
-    KeyRange, LookupItem, Operation, Question, RawRequest, ReadRequest, Record, StreamInfo, WriteItem,
-};
-use stecker_registry::{Manifest, Role, manifest::HostPattern};
+use stecker_model::{KeyRange, LookupItem, Question, RawRequest, ReadRequest, StreamInfo, WriteItem};
+use stecker_registry::Role;
 use stecker_sandbox::{Called, Release, Session};
 use tokio::time::Instant;
 
 use super::{
     Behaviour,
-    sample::{self, sample},
+    given::{KEYS, configuration, payloads, record},
     script::Script,
     seen::{self, Ended, Run, cut},
     stage::{self, Denied},
@@ -23,7 +21,6 @@ use crate::ConformancePolicy;
 const STREAMS: usize = 4;
 /// Records of a page that is asked for; few, so that a plugin that ignores it is seen.
 const PAGE: u32 = 5;
-const KEYS: [&str; 2] = ["conformance-1", "conformance-2"];
 
 /// What came of the run.
 pub(super) struct Played {
@@ -351,80 +348,5 @@ impl<'a> Player<'a> {
             Ended::Webhook(received.verdict)
         })
         .await;
-    }
-}
-
-fn record(stream: &str, key: &str, payload: String) -> Record {
-    Record {
-        stream: stream.to_owned(),
-        key: key.to_owned(),
-        operation: Operation::Upsert,
-        payload,
-        before: None,
-        event_time: None,
-        source_version: "1".to_owned(),
-        attributes: Vec::new(),
-    }
-}
-
-/// One payload for each key, which it names where the stream says that the key is.
-fn payloads(stream: Option<&StreamInfo>) -> Vec<String> {
-    let made = stream.map_or_else(|| json!({ "id": "" }), |stream| sample(&stream.schema, true));
-    let places: Vec<String> =
-        stream.map_or_else(|| vec!["/id".to_owned()], |stream| stream.primary_key.clone());
-    KEYS.iter()
-        .map(|key| {
-            let mut payload = made.clone();
-            for place in &places {
-                if let Some(value) = payload.pointer_mut(place)
-                    && value.is_string()
-                {
-                    *value = (*key).into();
-                }
-            }
-            payload.to_string()
-        })
-        .collect()
-}
-
-/// What the plugin is run with: as it was given, or made from the schema, with URLs where the manifest reads hosts from.
-fn configuration(manifest: &Manifest, description: &Value, given: Option<&Value>) -> Result<Value, String> {
-    let schema = description.get("config").filter(|schema| !schema.is_null());
-    let mut config = match (given, schema) {
-        (Some(given), _) => given.clone(),
-        (None, Some(schema)) => sample(schema, false),
-        (None, None) => json!({}),
-    };
-    if given.is_none() {
-        let hosts = manifest.capabilities.http.iter().flat_map(|http| &http.hosts);
-        for host in hosts {
-            if let HostPattern::Config(pointer) = host
-                && let Some(value) = config.pointer_mut(pointer)
-                && !value.as_str().is_some_and(|text| text.starts_with("http"))
-            {
-                *value = sample::URL.into();
-            }
-        }
-    }
-    let Some(schema) = schema else {
-        return Ok(config);
-    };
-    let how = "give one as `examples` in the schema, or with `--config`";
-    let validator = jsonschema::draft202012::new(schema).map_err(|error| {
-        format!(
-            "nothing was run: the configuration's schema is none: {}",
-            cut(&error.to_string())
-        )
-    })?;
-    match validator.iter_errors(&config).next() {
-        None => Ok(config),
-        Some(error) if given.is_some() => Err(format!(
-            "nothing was run: the given configuration does not fit the plugin's schema: {}",
-            cut(&error.to_string())
-        )),
-        Some(error) => Err(format!(
-            "nothing was run, because no configuration could be made from the plugin's schema ({}); {how}",
-            cut(&error.to_string())
-        )),
     }
 }
