@@ -118,12 +118,16 @@ fn show(page: &mut Page, report: &GateReport) {
             }
         }
     }
-    page.line(match (report.passes, report.of(Severity::Warning).count()) {
-        (false, _) => bad(&format!(
-            "refused for {} reasons",
-            report.of(Severity::Refusal).count()
-        )),
-        (true, 0) => good("passes"),
-        (true, warnings) => format!("{} with {warnings} warnings", good("passes")),
+    let count = |severity, of: &str| match report.of(severity).count() {
+        0 => None,
+        1 => Some(format!("one {of}")),
+        n => Some(format!("{n} {of}s")),
+    };
+    page.line(match count(Severity::Refusal, "reason") {
+        Some(reasons) => bad(&format!("refused, for {reasons}")),
+        None => match count(Severity::Warning, "warning") {
+            Some(warnings) => format!("{}, with {warnings}", good("passes")),
+            None => good("passes"),
+        },
     });
 }
