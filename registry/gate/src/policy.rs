@@ -29,7 +29,8 @@ pub struct GatePolicy {
     pub explanation: Option<String>,
     /// The run in the sandbox; none: left out.
     pub conformance: Option<ConformancePolicy>,
-    severities: BTreeMap<Code, Severity>,
+    /// What counts otherwise than usual (see [`GatePolicy::with`]).
+    pub severities: BTreeMap<Code, Severity>,
 }
 
 /// How a release is run.

@@ -71,22 +71,24 @@ pub(super) fn configuration(
     let Some(schema) = schema else {
         return Ok(config);
     };
-    let how = "give one as `examples` in the schema, or with `--config`";
     let validator = jsonschema::draft202012::new(schema).map_err(|error| {
         format!(
             "nothing was run: the configuration's schema is none: {}",
             cut(&error.to_string())
         )
     })?;
-    match validator.iter_errors(&config).next() {
+    let fault = validator
+        .iter_errors(&config)
+        .next()
+        .map(|error| cut(&error.to_string()));
+    match fault {
         None => Ok(config),
-        Some(error) if given.is_some() => Err(format!(
-            "nothing was run: the given configuration does not fit the plugin's schema: {}",
-            cut(&error.to_string())
+        Some(fault) if given.is_some() => Err(format!(
+            "nothing was run: the given configuration does not fit the plugin's schema: {fault}"
         )),
-        Some(error) => Err(format!(
-            "nothing was run, because no configuration could be made from the plugin's schema ({}); {how}",
-            cut(&error.to_string())
+        Some(fault) => Err(format!(
+            "nothing was run, because no configuration could be made from the plugin's schema ({fault}); give one as `examples` in the \
+             schema, or with `--config`"
         )),
     }
 }
