@@ -132,9 +132,7 @@ fn configured(version: &str, config: &str) -> Plugin {
 async fn a_configuration_stays_valid_within_a_major() {
     let url = r#""url":{"type":"string"}"#;
     let one = format!(r#"{{"type":"object","properties":{{{url}}},"required":["url"]}}"#);
-    let more = format!(
-        r#"{{"type":"object","properties":{{{url},"page":{{}}}},"required":["url","page"]}}"#
-    );
+    let more = format!(r#"{{"type":"object","properties":{{{url},"page":{{}}}},"required":["url","page"]}}"#);
     let odd =
         r#"{"type":"object","properties":{"url":{"type":"string","pattern":"^https"}},"required":["url"]}"#;
     let usual = format!(
