@@ -416,7 +416,7 @@ fn a_description_is_the_same_and_fits() {
     assert_eq!(of(&good, &other, Check::DescribedAlike), CheckOutcome::Failed);
     assert_eq!(of(&good, &crashed, Check::DescribedAlike), CheckOutcome::Failed);
     for (description, expected) in [
-        (good.clone(), CheckOutcome::Passed),
+        (good, CheckOutcome::Passed),
         (json!({ "title": "B" }), CheckOutcome::Failed),
         (json!({ "title": 7, "config": {} }), CheckOutcome::Failed),
         (

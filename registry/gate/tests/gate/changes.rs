@@ -135,9 +135,7 @@ async fn a_configuration_stays_valid_within_a_major() {
     let more = format!(r#"{{"type":"object","properties":{{{url},"page":{{}}}},"required":["url","page"]}}"#);
     let odd =
         r#"{"type":"object","properties":{"url":{"type":"string","pattern":"^https"}},"required":["url"]}"#;
-    let usual = format!(
-        r#"{{"type":"object","properties":{{"url":{{"type":"string","default":"https://a.example"}}}},"required":["url"]}}"#
-    );
+    let usual = r#"{"type":"object","properties":{"url":{"type":"string","default":"https://a.example"}},"required":["url"]}"#;
     let old = configured("1.0.0", &one);
     assert_eq!(
         found(&old, &configured("1.1.0", &more)).await.0,
@@ -150,7 +148,7 @@ async fn a_configuration_stays_valid_within_a_major() {
     let strict = quick().with(Code::ConfigUnclear, Severity::Refusal);
     let report = against(&old, &configured("1.1.0", odd), &strict).await;
     assert_eq!(codes(&report, Severity::Refusal), [Code::ConfigUnclear]);
-    let noted = against(&old, &configured("1.1.0", &usual), &quick()).await;
+    let noted = against(&old, &configured("1.1.0", usual), &quick()).await;
     assert_eq!(codes(&noted, Severity::Note), [Code::ConfigNote]);
     let major = Plugin {
         manifest: "[[breaking]]\nmessage = \"`page` has to be given\"".to_owned(),
