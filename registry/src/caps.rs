@@ -47,9 +47,15 @@ pub(crate) fn check(bytes: &[u8], limits: InspectLimits) -> Result<(), InspectEr
     let mut memories = Count::new("memories", limits.max_memories);
     let mut tables = Count::new("tables", limits.max_tables);
     let mut parts = Count::new("modules, components and instances", limits.max_parts);
+    let mut types = Count::new("types", limits.max_types);
+    let mut sections = Count::new("sections", limits.max_sections);
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(|error| invalid(&error))? {
+        let payload = payload.map_err(|error| invalid(&error))?;
+        if payload.as_section().is_some() {
+            sections.add(1)?;
+        }
+        match payload {
             Payload::Version { .. } => {
                 depth += 1;
                 if depth > limits.max_depth {
@@ -89,6 +95,9 @@ pub(crate) fn check(bytes: &[u8], limits: InspectLimits) -> Result<(), InspectEr
                     begins_with("elements in a table", elements, limits.max_initial_table)?;
                 }
             }
+            Payload::TypeSection(section) => types.add(section.count())?,
+            Payload::CoreTypeSection(section) => types.add(section.count())?,
+            Payload::ComponentTypeSection(section) => types.add(section.count())?,
             Payload::InstanceSection(section) => parts.add(section.count())?,
             Payload::ComponentInstanceSection(section) => parts.add(section.count())?,
             _ => {}
@@ -114,6 +123,8 @@ mod tests {
             max_memories: 1,
             max_tables: 1,
             max_parts: 4,
+            max_types: 3,
+            max_sections: 12,
             max_initial_memory: 1 << 20,
             max_initial_table: 10,
             ..InspectLimits::default()
@@ -144,6 +155,18 @@ mod tests {
             (
                 "(component (core module) (core module) (core module) (core module))",
                 Some("4 modules"),
+            ),
+            (
+                "(component (type (list u8)) (type (list u16)) (type (list u32)) (type (list u64)))",
+                Some("3 types"),
+            ),
+            (
+                "(component (core module (type (func)) (type (func (param i32))) (type (func (param i64))) (type (func (param f32)))))",
+                Some("3 types"),
+            ),
+            (
+                &format!("(component {})", "(@custom \"a\" \"b\")".repeat(13)),
+                Some("12 sections"),
             ),
         ] {
             match (found(text, limits), expected) {

@@ -45,6 +45,10 @@ pub struct InspectLimits {
     pub max_tables: usize,
     /// Modules, components and instances of either.
     pub max_parts: usize,
+    /// Types that its modules and components define, on every level. A Python plugin has some thousands.
+    pub max_types: usize,
+    /// Sections, on every level. Known toolchains reach some thousands.
+    pub max_sections: usize,
     /// Bytes of a memory at the start of an instance.
     pub max_initial_memory: u64,
     /// Elements of a table at the start of an instance. A JavaScript engine has some 10,000.
@@ -61,6 +65,8 @@ impl Default for InspectLimits {
             max_memories: 8,
             max_tables: 64,
             max_parts: 1_000,
+            max_types: 100_000,
+            max_sections: 50_000,
             max_initial_memory: 1 << 30,
             max_initial_table: 50_000,
         }

@@ -1,5 +1,6 @@
 //! The words of the command line.
 
+mod check;
 mod connection;
 mod denials;
 mod explain;
@@ -19,6 +20,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stecker_model::{Name, Period};
 
+pub(crate) use check::{CheckPlugin, Stage};
 pub(crate) use connection::Connection;
 pub(crate) use denials::Denials;
 pub(crate) use explain::Explain;

@@ -3,6 +3,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
+use stecker_gate::{GatePolicy, Severity};
 use stecker_model::{Digest, Name, api::ReleaseInfo};
 use stecker_sandbox::{Release, Sandbox, WeakRelease};
 use stecker_store::{NewRelease, Store};
@@ -28,8 +30,8 @@ impl Releases {
         }
     }
 
-    /// Takes a component in: inspected, compiled, link-checked and asked for its description before it is kept, so that what the
-    /// store holds has been seen to load.
+    /// Takes a component in: inspected, compiled, link-checked, asked for its description and examined by the gate before it is kept, so that what
+    /// the store holds has been seen to load. What the gate only warns of is for the log; `stecker plugin check` shows all of it.
     pub(crate) async fn add(
         &self,
         tenant: &Name,
@@ -44,6 +46,14 @@ impl Releases {
         let inspection = release.inspection();
         self.trust.require(tenant, inspection, Some(component)).await?;
         release.describe().await?;
+        let at = Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH);
+        // The release is in use, so nothing of this is done twice.
+        let report = stecker_gate::examine(&self.sandbox, component, None, &GatePolicy::install(), at)
+            .await
+            .map_err(|refused| FlowError::Load(refused.to_string()))?;
+        for finding in report.of(Severity::Warning) {
+            tracing::warn!(%tenant, release = %release.digest(), code = finding.code.as_str(), "{}", finding.seen);
+        }
         let info = ReleaseInfo {
             digest: release.digest().clone(),
             name: inspection.manifest.name.to_string(),

@@ -26,6 +26,7 @@ use crate::{
     egress::{
         Egress,
         scrub::{Scrubbed, Scrubber},
+        wire::Answers,
     },
     engine::MAX_MEMORY,
     error::{BindError, CallError},
@@ -82,6 +83,7 @@ impl Bound {
         release: &Release,
         mut binding: Binding,
         tenant: Arc<Tenant>,
+        answers: Option<Arc<dyn Answers>>,
     ) -> Result<Self, BindError> {
         let manifest = &release.inspection().manifest;
         let config: serde_json::Value =
@@ -128,9 +130,14 @@ impl Bound {
                     .to_owned(),
             });
         }
+        let network = &release.inner().sandbox.network;
+        let egress = match answers {
+            Some(answers) => Egress::answered(manifest, &config, &binding, network, answers),
+            None => Egress::new(manifest, &config, &binding, network),
+        }?;
         Ok(Self {
             scrubber,
-            egress: Egress::new(manifest, &config, &binding, &release.inner().sandbox.network)?,
+            egress,
             storage: crate::capability::storage::Access::of(
                 manifest,
                 &binding.grants,

@@ -45,6 +45,7 @@ pub use call::Called;
 pub use compiler::{CompileBounds, Compiler, compile_as_child};
 pub use egress::oauth::refresh_token_only;
 pub use egress::post::{PostError, Posted, Poster};
+pub use egress::wire::{Answers, AskedRequest, Asker, GivenAnswer, NoAnswer};
 pub use engine::SandboxOptions;
 pub use error::{BindError, CallError, LoadError, SandboxError};
 pub use release::{Release, WeakRelease};

@@ -14,6 +14,7 @@ use crate::{
     call::{self, Bound},
     check,
     contract::v1_0,
+    egress::wire::Answers,
     error::{BindError, CallError},
     sandbox::SandboxInner,
     session::Session,
@@ -126,22 +127,28 @@ impl Release {
     /// # Errors
     /// [`CallError`], also if the answer is not a JSON object of at most 1 MiB.
     pub async fn describe(&self) -> Result<serde_json::Value, CallError> {
-        let described = self.inner.description.get_or_try_init(|| async {
-            let nobody = Arc::clone(&self.inner.sandbox.nobody);
-            let bound = Bound::new(self, binding_of_nobody(), nobody).map_err(|error| CallError::Host {
-                message: error.to_string(),
-            })?;
-            let called = call::run(
-                self,
-                &Arc::new(bound),
-                None,
-                (None, Priority::default()),
-                |guest, live, _| Box::pin(guest.describe(live)),
-            )
-            .await;
-            called.result.and_then(|json| check::description(&json))
-        });
+        let described = self.inner.description.get_or_try_init(|| self.describe_afresh());
         described.await.cloned()
+    }
+
+    /// The same, asked again in an instance of its own: a plugin has to say the same every time.
+    ///
+    /// # Errors
+    /// As [`Release::describe`].
+    pub async fn describe_afresh(&self) -> Result<serde_json::Value, CallError> {
+        let nobody = Arc::clone(&self.inner.sandbox.nobody);
+        let bound = Bound::new(self, binding_of_nobody(), nobody, None).map_err(|error| CallError::Host {
+            message: error.to_string(),
+        })?;
+        let called = call::run(
+            self,
+            &Arc::new(bound),
+            None,
+            (None, Priority::default()),
+            |guest, live, _| Box::pin(guest.describe(live)),
+        )
+        .await;
+        called.result.and_then(|json| check::description(&json))
     }
 
     /// Puts a connection and this release together. Compiles the policy; calls nothing.
@@ -149,12 +156,26 @@ impl Release {
     /// # Errors
     /// [`BindError`] if configuration, grants or limits cannot be used.
     pub fn bind(&self, binding: Binding) -> Result<Session, BindError> {
+        self.bound(binding, None)
+    }
+
+    /// The same for a session whose requests never reach the network: `answers` answers those that the policy allows. For trying a plugin out, against a
+    /// script or a recording.
+    ///
+    /// # Errors
+    /// As [`Release::bind`].
+    pub fn bind_answered(&self, binding: Binding, answers: Arc<dyn Answers>) -> Result<Session, BindError> {
+        self.bound(binding, Some(answers))
+    }
+
+    fn bound(&self, binding: Binding, answers: Option<Arc<dyn Answers>>) -> Result<Session, BindError> {
         let tenant = self
             .inner
             .sandbox
             .tenants
             .get(&binding.tenant, &binding.tenant_limits);
-        Ok(Session::new(self.clone(), Bound::new(self, binding, tenant)?))
+        let bound = Bound::new(self, binding, tenant, answers)?;
+        Ok(Session::new(self.clone(), bound))
     }
 }
 

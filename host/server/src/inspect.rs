@@ -1,8 +1,10 @@
 //! A look at a component file, before anybody has it as a release.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
+use jiff::Timestamp;
 use serde::Serialize;
+use stecker_gate::{GatePolicy, GateReport, Previous};
 use stecker_model::api::Problem;
 use stecker_registry::Inspection;
 use stecker_sandbox::{Sandbox, SandboxOptions};
@@ -25,12 +27,8 @@ pub struct ReleaseReport {
 /// # Errors
 /// What is wrong with it, and what its author can do.
 pub async fn inspect_component(bytes: Vec<u8>, cache: Option<&Path>) -> Result<ReleaseReport, Problem> {
-    let options = SandboxOptions {
-        cache_dir: cache.map(Path::to_owned),
-        ..SandboxOptions::default()
-    };
     let refused = |error: String| problem::flow(stecker_flow::FlowError::Load(error));
-    let sandbox = Sandbox::new(options).map_err(|error| problem::internal(error.to_string()))?;
+    let sandbox = sandbox(cache)?;
     let release = sandbox
         .load(bytes)
         .await
@@ -43,4 +41,38 @@ pub async fn inspect_component(bytes: Vec<u8>, cache: Option<&Path>) -> Result<R
         inspection: release.inspection().clone(),
         description,
     })
+}
+
+/// What the gate says about a component, compared with the release before it if there is one. It is the answer whether the component passes or not.
+///
+/// # Errors
+/// There is no sandbox to be had, or the clock cannot be read.
+pub async fn check_component(
+    component: &[u8],
+    previous: Option<&[u8]>,
+    policy: &GatePolicy,
+    cache: Option<&Path>,
+) -> Result<GateReport, Problem> {
+    let sandbox = sandbox(cache)?;
+    let now = Timestamp::try_from(SystemTime::now()).map_err(|error| problem::internal(error.to_string()))?;
+    // One that cannot be read has no version; the gate says what is wrong with it.
+    let released: Vec<_> = previous
+        .and_then(|bytes| stecker_registry::inspect(bytes).ok())
+        .map(|inspection| inspection.manifest.version)
+        .into_iter()
+        .collect();
+    let previous = previous.map(|component| Previous {
+        component: Some(component),
+        released: &released,
+    });
+    let examined = stecker_gate::examine(&sandbox, component, previous, policy, now).await;
+    Ok(examined.unwrap_or_else(|refused| *refused.report))
+}
+
+fn sandbox(cache: Option<&Path>) -> Result<Sandbox, Problem> {
+    let options = SandboxOptions {
+        cache_dir: cache.map(Path::to_owned),
+        ..SandboxOptions::default()
+    };
+    Sandbox::new(options).map_err(|error| problem::internal(error.to_string()))
 }

@@ -30,10 +30,11 @@ pub use http::{
     auth::{Authenticator, BootstrapToken, Principal, Role},
     openapi_document, router,
 };
-pub use inspect::{ReleaseReport, inspect_component};
+pub use inspect::{ReleaseReport, check_component, inspect_component};
 pub use master_key::MasterKeyOption;
 pub use operations::Operations;
 pub use serve::{ServeOptions, Server, serve};
 pub use service::Service;
 pub use stecker_flow::Retention;
+pub use stecker_gate as gate;
 pub use stecker_sandbox::compile_as_child;

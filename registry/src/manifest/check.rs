@@ -3,7 +3,7 @@
 use stecker_model::HttpGrant;
 use toml::de::{DeTable, DeValue};
 
-use super::{HttpCapability, Manifest, ManifestError, Upstream, check_credential};
+use super::{Breaking, HttpCapability, Manifest, ManifestError, Upstream, check_credential};
 
 const MAX_TITLE: usize = 80;
 pub(super) const MAX_TEXT: usize = 2_000;
@@ -97,6 +97,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
     for (i, upstream) in manifest.upstream.iter().enumerate() {
         check_upstream(&i.to_string(), upstream)?;
     }
+    for (i, Breaking { message, .. }) in manifest.breaking.iter().enumerate() {
+        within(&["breaking", &i.to_string(), "message"], message, MAX_TEXT)?;
+    }
     let limits = manifest.limits;
     if limits
         .memory_mib
@@ -159,5 +162,21 @@ fn check_upstream(index: &str, upstream: &Upstream) -> Result<(), Fault> {
         &["upstream", index, "api-version"],
         &upstream.api_version,
         MAX_TITLE,
-    )
+    )?;
+    // RFC 9110, section 5.6.2.
+    let is_token = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
+    match &upstream.idempotency_header {
+        Some(header) if !is_token(header) || header.len() > MAX_TITLE => Err(Fault::new(
+            &["upstream", index, "idempotency-header"],
+            format!(
+                "has to be the name of a header of at most {MAX_TITLE} characters, such as `Idempotency-Key`"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }

@@ -24,6 +24,7 @@
 //! # Ok::<(), stecker_registry::ManifestError>(())
 //! ```
 
+mod breaking;
 mod capability;
 mod check;
 mod check_credential;
@@ -33,15 +34,17 @@ mod error;
 mod host;
 mod name;
 mod template;
+mod upstream;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use semver::Version;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use stecker_model::Name;
 use url::Url;
 
+pub use breaking::Breaking;
 pub use capability::{Capabilities, HttpCapability, Method, Scheme, StorageCapability};
 pub use credential::{
     ClientAuth, Credential, CredentialKind, KeyEncoding, OAuth, SignatureEncoding, Signing, SigningAlgorithm,
@@ -51,6 +54,7 @@ pub use error::ManifestError;
 pub use host::{HostPattern, InvalidHost};
 pub use name::{InvalidPluginName, PluginName};
 pub use template::{InvalidTemplate, Part, Template, Word};
+pub use upstream::{Sunset, Upstream};
 
 /// Everything that a release declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,27 +92,12 @@ pub struct Manifest {
     /// The systems behind it, with the dates at which their API versions end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<Upstream>,
+    /// What it breaks for whoever comes from the major version before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaking: Vec<Breaking>,
     /// What it needs to run well. The operator's limits count where they are lower.
     #[serde(default, skip_serializing_if = "LimitWishes::is_empty")]
     pub limits: LimitWishes,
-}
-
-/// A system that the plugin speaks to, in one of its API versions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Upstream {
-    /// The system, such as `Shopify`.
-    pub system: String,
-    /// The version of its API as the vendor writes it, such as `2026-07` or `v3`.
-    pub api_version: String,
-    /// The day from which on the vendor no longer answers this version, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "date")]
-    #[schemars(with = "Option<String>", extend("format" = "date"))]
-    pub sunset: Option<jiff::civil::Date>,
-    /// The vendor's page that says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub url: Option<Url>,
 }
 
 /// Limits that the plugin wishes for.
@@ -205,30 +194,6 @@ fn write_canonical(value: &serde_json::Value, out: &mut String) {
         }
         scalar => out.push_str(&scalar.to_string()),
     }
-}
-
-/// A date as TOML's own type or as a text; JSON only has the text.
-fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<jiff::civil::Date>, D::Error> {
-    struct AnyDate;
-    impl<'de> de::Visitor<'de> for AnyDate {
-        type Value = Option<jiff::civil::Date>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a date such as 2027-01-31")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            text.parse()
-                .map(Some)
-                .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-        }
-
-        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            let date = toml::value::Date::deserialize(de::value::MapAccessDeserializer::new(map))?;
-            self.visit_str(&date.to_string())
-        }
-    }
-    deserializer.deserialize_any(AnyDate)
 }
 
 #[cfg(test)]

@@ -61,7 +61,10 @@ fn altered(from: &str, to: &str) -> String {
 #[test]
 fn toml_and_canonical_json_say_the_same() {
     let manifest = Manifest::from_toml(FULL).unwrap();
-    assert_eq!(manifest.upstream[0].sunset, Some(jiff::civil::date(2027, 7, 1)));
+    assert_eq!(
+        manifest.upstream[0].sunset,
+        Some(Sunset::On(jiff::civil::date(2027, 7, 1)))
+    );
     let json = manifest.to_canonical_json();
     assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), manifest);
     assert!(
@@ -159,6 +162,78 @@ fn faults_are_shown_where_they_stand() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_vendor_that_announced_nothing_is_not_one_that_nobody_looked_up() {
+    let sunset = |to: &str| {
+        Manifest::from_toml(&altered("sunset = 2027-07-01\n", to))
+            .unwrap()
+            .upstream[0]
+            .sunset
+    };
+    assert_eq!(sunset("sunset = \"none\"\n"), Some(Sunset::NotAnnounced));
+    assert_eq!(sunset(""), None);
+    let json = Manifest::from_toml(&altered("2027-07-01", "\"none\""))
+        .unwrap()
+        .to_canonical_json();
+    assert!(json.contains(r#""sunset":"none""#), "{json}");
+    assert_eq!(
+        Manifest::from_json(json.as_bytes()).unwrap().upstream[0].sunset,
+        Some(Sunset::NotAnnounced)
+    );
+    for (to, says) in [
+        ("\"None\"", "or \"none\" where the vendor has not"),
+        ("2027", "a date such as 2027-01-31"),
+        ("\"2027-02-30\"", "a date such as 2027-01-31"),
+    ] {
+        let error = fails(&altered("2027-07-01", to));
+        assert!(error.message.contains(says), "{to}: {error}");
+    }
+    let null = json.replace("\"none\"", "null");
+    assert!(
+        Manifest::from_json(null.as_bytes()).is_err(),
+        "where it is there, it says something"
+    );
+}
+
+#[test]
+fn what_breaks_is_told_with_a_deadline_and_a_guide() {
+    let text = format!(
+        "{FULL}\n[[breaking]]\nmessage = \"`url` is `base_url` now\"\ndeadline = 2027-01-31\nguide = \"https://acme.example/2\"\n"
+    );
+    let manifest = Manifest::from_toml(&text).unwrap();
+    assert_eq!(
+        manifest.breaking[0].deadline,
+        Some(jiff::civil::date(2027, 1, 31))
+    );
+    let json = manifest.to_canonical_json();
+    assert_eq!(Manifest::from_json(json.as_bytes()).unwrap(), manifest);
+    for (from, to, says) in [
+        (
+            "`url` is `base_url` now",
+            " ",
+            "`breaking.0.message` has to be a text",
+        ),
+        (
+            "deadline = 2027-01-31",
+            "deadline = \"none\"",
+            "a date such as 2027-01-31",
+        ),
+    ] {
+        let error = fails(&text.replacen(from, to, 1));
+        assert!(error.message.contains(says), "{to}: {error}");
+        assert!(error.line.is_some(), "{error}");
+    }
+    let unlike_a_header = altered(
+        "sunset = 2027-07-01",
+        "sunset = 2027-07-01\nidempotency-header = \"a key\"",
+    );
+    assert!(
+        fails(&unlike_a_header)
+            .message
+            .contains("has to be the name of a header")
+    );
 }
 
 #[test]

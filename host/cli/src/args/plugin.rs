@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::CheckPlugin;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Release {
     /// List releases
@@ -42,6 +44,15 @@ It runs in the sandbox, without any grant, and is not added to the host.")]
         /// The component
         file: PathBuf,
     },
+    /// See what the gate says about a component, before it is published
+    #[command(after_help = "Examples:
+  stecker plugin check target/plugins/acme-shop-1.1.0.wasm
+  stecker plugin check target/plugins/acme-shop-1.1.0.wasm --previous acme-shop-1.0.0.wasm --json
+  stecker plugin check target/plugins/acme-shop-1.1.0.wasm --config sample.json
+
+It runs in the sandbox, in front of a script instead of a system: nothing is sent. Exit code 1 if it would be refused.
+The codes and checks are explained in docs/gate.md.")]
+    Check(CheckPlugin),
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! One file per group of commands: take the words, call the operation, show what it says.
 
+mod check;
 mod confirm;
 mod connection;
 mod denials;

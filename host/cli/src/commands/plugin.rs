@@ -19,6 +19,7 @@ use crate::{
 pub(crate) async fn plugin(globals: &Globals, output: Output, command: Plugin) -> Result<()> {
     match command {
         Plugin::New(new) => scaffold::new(output, &new),
+        Plugin::Check(check) => super::check::check(globals, output, check).await,
         Plugin::Build(build) => {
             let built = tokio::task::spawn_blocking(move || run_build(output, build)).await;
             built.map_err(|error| failed("build", error.to_string()))?

@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod gate;
 mod host;
 mod scaffold;
 mod webhook;

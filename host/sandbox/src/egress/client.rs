@@ -18,12 +18,13 @@ use super::{
     headers, maybe_sent, not_sent, policy,
     quota::Quota,
     resolve::ForbiddenAddresses,
+    wire::{self, Carrier},
 };
 use crate::meter::Meter;
 
 /// A request with all that the host puts in.
 pub(super) struct Outgoing {
-    pub(super) client: reqwest::Client,
+    pub(super) carrier: Carrier,
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
@@ -61,19 +62,10 @@ pub(super) async fn send(
 ) -> Result<reqwest::Response, Failure> {
     traffic.meter.request_sent();
     traffic.count(outgoing.size());
-    let (method, url) = (outgoing.method, outgoing.url);
-    let mut request = outgoing
-        .client
-        .request(method.clone(), url.clone())
-        .headers(outgoing.headers);
-    if let Some(body) = outgoing.body {
-        request = request.body(body);
-    }
     // Not reqwest's own time-out: that of the whole exchange, connecting included, has to be told from that of connecting.
-    let answer = timeout_at(deadline, request.send())
+    let response = timeout_at(deadline, carry(outgoing))
         .await
-        .map_err(|_| Failure::Error(too_late()))?;
-    let response = answer.map_err(|error| not_answered(&error, &method, &url))?;
+        .map_err(|_| Failure::Error(too_late()))??;
     let head = headers::size(response.headers());
     traffic.count(u64::try_from(head).unwrap_or(u64::MAX));
     if !headers::fit(response.headers().len(), head) {
@@ -92,6 +84,27 @@ pub(super) async fn send(
         .into());
     }
     Ok(response)
+}
+
+async fn carry(outgoing: Outgoing) -> Result<reqwest::Response, Failure> {
+    let Outgoing {
+        carrier,
+        method,
+        url,
+        headers,
+        body,
+    } = outgoing;
+    match carrier {
+        Carrier::Network(client) => {
+            let mut request = client.request(method.clone(), url.clone()).headers(headers);
+            if let Some(body) = body {
+                request = request.body(body);
+            }
+            let answer = request.send().await;
+            answer.map_err(|error| not_answered(&error, &method, &url))
+        }
+        Carrier::Answers(answers, asked) => wire::response(answers.answer(*asked).await),
+    }
 }
 
 fn too_late() -> PluginError {

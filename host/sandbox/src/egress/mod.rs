@@ -10,6 +10,7 @@
 //! - [`resolve`]: from names to checked addresses, within the connecting.
 //! - [`pool`]: connections, shared by nobody else.
 //! - [`quota`]: how much a connection may send.
+//! - [`wire`]: the network, or who answers in its place.
 //! - [`client`]: sends and receives. Decides nothing.
 //! - [`message`]: what goes in and comes out, and the room for it.
 //! - [`decode`]: takes the content coding off, within bounds. Pure.
@@ -33,6 +34,7 @@ mod redirect;
 mod resolve;
 pub(crate) mod scrub;
 mod signing;
+pub(crate) mod wire;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -59,6 +61,7 @@ use quota::{Quota, Quotas};
 use redirect::Wanted;
 use resolve::Resolver;
 use scrub::Scrubber;
+use wire::{Answers, AskedRequest, Asker, Wire};
 
 /// For one exchange, whatever the guest asks for.
 const MAX_TIME: Duration = Duration::from_secs(120);
@@ -117,12 +120,12 @@ impl Network {
     }
 }
 
-/// The way out of one connection: its policy, its credentials, its pool of connections, its account.
+/// The way out of one connection: its policy, its credentials, its wire, its account.
 #[derive(Debug)]
 pub(crate) struct Egress {
     policy: Policy,
     credentials: CredentialUses,
-    pool: Arc<Pool>,
+    wire: Arc<Wire>,
     quota: Arc<Quota>,
     way: Way,
     limits: HttpLimits,
@@ -131,6 +134,34 @@ pub(crate) struct Egress {
 
 impl Egress {
     pub(crate) fn new(
+        manifest: &Manifest,
+        config: &serde_json::Value,
+        binding: &Binding,
+        network: &Network,
+    ) -> Result<Self, BindError> {
+        let wire = Wire::Network(Pool::new(network.resolver.clone()));
+        Self::on(wire, manifest, config, binding, network)
+    }
+
+    /// One that never reaches the network. What goes over it counts neither for the connection nor for its upstream account: nothing is used up
+    /// there.
+    pub(crate) fn answered(
+        manifest: &Manifest,
+        config: &serde_json::Value,
+        binding: &Binding,
+        network: &Network,
+        answers: Arc<dyn Answers>,
+    ) -> Result<Self, BindError> {
+        let apart = Network {
+            resolver: network.resolver.clone(),
+            quotas: Quotas::default(),
+            upstreams: Upstreams::default(),
+        };
+        Self::on(Wire::Answers(answers), manifest, config, binding, &apart)
+    }
+
+    fn on(
+        wire: Wire,
         manifest: &Manifest,
         config: &serde_json::Value,
         binding: &Binding,
@@ -153,20 +184,20 @@ impl Egress {
             let ceiling = binding.tenant_limits.ceiling.as_ref();
             Policy::new(asked, &binding.grants, ceiling).map_err(|error| unusable(error.to_string()))
         };
-        let pool = Arc::new(Pool::new(network.resolver.clone()));
+        let wire = Arc::new(wire);
         let quotas = &network.quotas;
         let quota = quotas.of(&binding.tenant, &binding.connection, binding.http_bytes_today);
         let way = network.upstreams.way(&binding.tenant, &binding.connection);
         let endpoint = Arc::new(TokenEndpoint {
             policy: policy(&credential::token_grants(manifest, config))?,
-            pool: Arc::clone(&pool),
+            wire: Arc::clone(&wire),
             quota: Arc::clone(&quota),
             way: way.clone(),
         });
         Ok(Self {
             policy: policy(&asked)?,
             credentials: CredentialUses::new(manifest, config, &endpoint).map_err(unusable)?,
-            pool,
+            wire,
             quota,
             way,
             limits,
@@ -293,14 +324,23 @@ impl Egress {
             };
             used = self.credentials.inject(name, outbound, exchange.supply()).await?;
         }
-        let client = self.pool.client(&url, carve_outs).map_err(|error| {
+        let asked = || AskedRequest {
+            by: Asker::Guest,
+            method: wanted.method.as_str().to_owned(),
+            url: wanted.url.clone(),
+            headers: wire::seen(&wanted.headers),
+            body: wanted.body.clone(),
+            credential: wanted.credential.clone(),
+            idempotency_header: wanted.idempotency.as_ref().map(|name| name.as_str().to_owned()),
+        };
+        let carrier = self.wire.carrier(&url, carve_outs, asked).map_err(|error| {
             not_sent(
                 ErrorCode::Transient,
                 format!("the host's HTTP client could not be set up: {error}"),
             )
         })?;
         let outgoing = Outgoing {
-            client,
+            carrier,
             method: wanted.method.clone(),
             url,
             headers,

@@ -28,6 +28,7 @@ use super::{
     pool::Pool,
     quota::Quota,
     resolve::Resolver,
+    wire::Carrier,
 };
 use crate::{binding::Denial, meter::Meter};
 
@@ -100,7 +101,7 @@ impl Poster {
             PostError::Failed(format!("the host's HTTP client could not be set up: {error}"))
         })?;
         let outgoing = Outgoing {
-            client,
+            carrier: Carrier::Network(client),
             method: Method::POST,
             url,
             headers: all,

@@ -14,6 +14,7 @@ use tokio::{
 use super::*;
 use crate::binding::{CredentialError, NoStorage, Secret, TracingObserver};
 
+mod answers;
 mod bounds;
 mod names;
 mod redirects;

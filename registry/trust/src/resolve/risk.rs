@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use semver::Version;
 use serde::Serialize;
-use stecker_registry::PluginName;
+use stecker_registry::{PluginName, manifest::Sunset};
 use url::Url;
 
 use super::{
@@ -107,7 +107,10 @@ pub fn at_risk(uses: &[InUse], by: Date, known: &[Known], contracts: &[Version])
 
 fn hazards(release: &Known, by: Date) -> Vec<(Option<Date>, Hazard)> {
     let sunsets = release.upstream.iter().filter_map(|upstream| {
-        let on = upstream.sunset.filter(|sunset| *sunset <= by)?;
+        let on = upstream
+            .sunset
+            .and_then(Sunset::date)
+            .filter(|sunset| *sunset <= by)?;
         let hazard = Hazard::Sunset {
             system: upstream.system.clone(),
             api_version: upstream.api_version.clone(),

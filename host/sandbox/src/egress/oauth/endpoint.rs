@@ -22,8 +22,8 @@ use super::super::{
     client::{self, Bounds, Outgoing, Traffic},
     not_sent,
     policy::Policy,
-    pool::Pool,
     quota::Quota,
+    wire::{self, Wire},
 };
 use crate::{binding::Secret, meter::Meter, upstream::Way};
 
@@ -40,7 +40,7 @@ const SHOWN: usize = 200;
 pub(in super::super) struct TokenEndpoint {
     /// Asks for nothing but the token URLs of the manifest's credentials.
     pub(in super::super) policy: Policy,
-    pub(in super::super) pool: Arc<Pool>,
+    pub(in super::super) wire: Arc<Wire>,
     /// What goes to them counts as the connection's.
     pub(in super::super) quota: Arc<Quota>,
     /// They do not count as the account's, but are watched like its other hosts.
@@ -122,12 +122,12 @@ impl TokenEndpoint {
     ) -> Result<Answer, Refusal> {
         let method = Method::POST;
         let carve_outs = self.policy.decide(&method, url).map_err(Failure::from)?;
-        let wire = self
-            .pool
-            .client(url, carve_outs)
+        let carrier = self
+            .wire
+            .carrier(url, carve_outs, || wire::token_request(&method, url))
             .map_err(|error| Refusal::other(not_sent(ErrorCode::Transient, error)))?;
         let outgoing = Outgoing {
-            client: wire,
+            carrier,
             method,
             url: url.clone(),
             headers: headers(settings, client)?,
