@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::binding::{CredentialError, NoStorage, Secret, TracingObserver};
+use crate::{
+    binding::{CredentialError, NoStorage, Secret, TracingObserver},
+    blob::NoBlobs,
+};
 
 mod bounds;
 mod names;
@@ -123,7 +126,7 @@ fn binding(address: &str, granted: bool) -> Binding {
                 })
                 .into_iter()
                 .collect(),
-            storage: None,
+            ..Grants::default()
         },
         http_bytes_today: 0,
         tenant_limits: stecker_model::TenantLimits::default(),
@@ -131,6 +134,7 @@ fn binding(address: &str, granted: bool) -> Binding {
         limits: Limits::default(),
         credentials: Arc::new(Secrets::new()),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(TracingObserver),
     }
 }

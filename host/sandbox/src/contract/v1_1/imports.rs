@@ -1,6 +1,6 @@
 //! What guests of this version import, handed on to the capabilities.
 
-use super::bindings::stecker::plugin::{clock, crypto, http, log, random, storage, types};
+use super::bindings::stecker::plugin::{blobs, clock, crypto, http, http_blobs, log, random, storage, types};
 use crate::{
     call::CallState,
     capability::{self, crypto::Algorithm},
@@ -52,6 +52,33 @@ impl storage::Host for CallState {
     ) -> Fallible<Vec<String>> {
         let answer = capability::storage::list_keys(&self.caller, &prefix, after.as_deref(), limit).await?;
         Ok(answer.map_err(Into::into))
+    }
+}
+
+impl blobs::Host for CallState {
+    async fn stat(&mut self, digest: String) -> Fallible<Option<blobs::Blob>> {
+        let answer = capability::blobs::stat(&self.caller, &digest).await?;
+        Ok(answer.map(|blob| blob.map(Into::into)).map_err(Into::into))
+    }
+
+    async fn read(&mut self, digest: String, offset: u64, len: u32) -> Fallible<Vec<u8>> {
+        let answer = capability::blobs::read(&self.caller, &digest, offset, len).await?;
+        Ok(answer.map_err(Into::into))
+    }
+
+    async fn write(&mut self, bytes: Vec<u8>, options: types::Attributes) -> Fallible<blobs::Blob> {
+        let answer = capability::blobs::write(&self.caller, bytes, &options).await?;
+        Ok(answer.map(Into::into).map_err(Into::into))
+    }
+}
+
+impl http_blobs::Host for CallState {
+    async fn send(&mut self, exchange: http_blobs::Exchange) -> Fallible<http_blobs::Answer> {
+        let http_blobs::Exchange { request, body, sink } = exchange;
+        let body = super::convert::all(body);
+        let answer =
+            capability::blobs::exchange(&self.caller, request.into(), body, sink.map(Into::into)).await?;
+        Ok(answer.map(Into::into).map_err(Into::into))
     }
 }
 
