@@ -96,8 +96,9 @@ impl Storage for StoreStorage {
     }
 }
 
-/// The blobs of a tenant, as one connection has them.
-pub(crate) struct FolderBlobs(pub(crate) BlobRoom);
+/// The blobs of a tenant in a folder, as one connection has them: what a binding of the sandbox takes.
+#[derive(Debug, Clone)]
+pub struct FolderBlobs(pub BlobRoom);
 
 /// One on its way in.
 struct Upload(BlobUpload);

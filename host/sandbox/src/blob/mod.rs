@@ -4,6 +4,7 @@
 //! ([`intake`]), so that no implementation can get that wrong. Everything goes piece by piece: nobody ever holds a whole blob.
 
 pub(crate) mod intake;
+mod memory;
 pub(crate) mod room;
 pub(crate) mod verify;
 
@@ -13,6 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use stecker_model::Digest;
+
+pub use memory::MemoryBlobs;
 
 /// How much a connection may have put there and still have there: the least of what the manifest asks for, the operator grants and the tenant
 /// may have.

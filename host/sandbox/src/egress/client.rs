@@ -20,7 +20,7 @@ use super::{
     quota::Quota,
     resolve::ForbiddenAddresses,
 };
-use crate::meter::Meter;
+use crate::{blob::BlobError, meter::Meter};
 
 /// A request with all that the host puts in.
 pub(super) struct Outgoing {
@@ -122,6 +122,15 @@ fn not_answered(error: &reqwest::Error, method: &Method, url: &Url) -> Failure {
     while let Some(inner) = cause {
         if let Some(ForbiddenAddresses(addresses)) = inner.downcast_ref() {
             return policy::deny_addresses(method, url, addresses).into();
+        }
+        if let Some(error) = inner.downcast_ref::<BlobError>() {
+            let code = match error {
+                BlobError::NotFound { .. } => ErrorCode::NotFound,
+                BlobError::Damaged { .. } => ErrorCode::Data,
+                BlobError::Quota { .. } | BlobError::Unavailable { .. } => ErrorCode::Transient,
+            };
+            let message = format!("the request broke off: {error}");
+            return maybe_sent(code, message).into();
         }
         cause = inner.source();
     }
