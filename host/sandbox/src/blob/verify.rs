@@ -23,7 +23,7 @@ struct Reading {
 pub(crate) fn whole(store: Arc<dyn BlobStore>, digest: Digest, size: u64) -> BlobStream {
     let begin = async move {
         let pieces = store.read(&digest, 0..size).await?;
-        Ok(stream::try_unfold(
+        Ok::<_, BlobError>(stream::try_unfold(
             Some(Reading {
                 digest,
                 size,

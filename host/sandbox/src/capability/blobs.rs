@@ -59,7 +59,7 @@ pub(crate) async fn stat(caller: &Caller, digest: &str) -> Answer<Option<Stored>
         Err(error) => return Ok(Err(error)),
     };
     let size = within(caller, room, async {
-        Ok(caller.bound.binding.blobs.size(&digest).await?)
+        Ok::<_, Fault>(caller.bound.binding.blobs.size(&digest).await?)
     });
     Ok(size.await?.map(|size| size.map(|size| Stored { digest, size })))
 }

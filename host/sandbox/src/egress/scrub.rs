@@ -195,7 +195,8 @@ impl Watch {
         let reach = search.automaton.max_pattern_len().saturating_sub(1);
         let begun = self.tail.len();
         self.tail.extend_from_slice(piece.get(..reach).unwrap_or(piece));
-        if begun > 0 && search.automaton.is_match(&self.tail) || search.automaton.is_match(piece) {
+        let across = begun > 0 && search.automaton.is_match(&self.tail);
+        if across || search.automaton.is_match(piece) {
             return true;
         }
         if piece.len() > reach {
