@@ -241,12 +241,18 @@ fn what_only_a_later_version_has_is_named_with_the_hosts_versions() {
     let text = contract_of(wit, "1.2.0");
     for (later, import, named) in [
         (
-            text.replace("interface blobs {", "interface blobs {\n  remove: func(digest: string);"),
+            text.replace(
+                "interface blobs {",
+                "interface blobs {\n  remove: func(digest: string);",
+            ),
             "blobs",
             "stecker:plugin/blobs@1.2.0#remove",
         ),
         (
-            text.replace("interface random {", "interface queue { push: func(); }\n\ninterface random {"),
+            text.replace(
+                "interface random {",
+                "interface queue { push: func(); }\n\ninterface random {",
+            ),
             "queue",
             "stecker:plugin/queue@1.2.0",
         ),
@@ -272,7 +278,12 @@ fn the_version_is_read_off_what_the_plugin_names() {
     assert_eq!(old.contract.to_string(), "1.0.0");
     let new = of("1.1.0", &second, &CONNECTOR.replace("@1.0.0", "@1.1.0")).unwrap();
     assert_eq!(new.contract.to_string(), "1.1.0");
-    assert!(new.imports.contains(&"stecker:plugin/http-blobs@1.1.0".to_owned()), "{:?}", new.imports);
+    assert!(
+        new.imports
+            .contains(&"stecker:plugin/http-blobs@1.1.0".to_owned()),
+        "{:?}",
+        new.imports
+    );
     // What the SDK makes of a plugin with blobs: the roles of the first version, and the imports that are new.
     let mixed = format!("{CONNECTOR} import stecker:plugin/blobs@1.1.0;");
     let both = of("1.1.0", &(first + &second), &mixed).unwrap();

@@ -163,11 +163,14 @@ impl RequestBuilder {
             quoted(file_name),
             blob.media_type.as_deref().unwrap_or(UNKNOWN)
         ));
-        self.header("Content-Type", format!("multipart/form-data; boundary={boundary}"))
-            .with_blobs()
-            .bytes(before)
-            .piece(blob)
-            .bytes(format!("\r\n--{boundary}--\r\n"))
+        self.header(
+            "Content-Type",
+            format!("multipart/form-data; boundary={boundary}"),
+        )
+        .with_blobs()
+        .bytes(before)
+        .piece(blob)
+        .bytes(format!("\r\n--{boundary}--\r\n"))
     }
 
     /// Has the host keep the body of a successful answer (a status of 200 to 299), at most `max_bytes`.

@@ -34,13 +34,26 @@ fn an_answer_becomes_a_blob_and_a_body_comes_out_of_one() {
         Script::new()
             .expect(testing::get("/labels/1"))
             .reply_with(Reply::bytes(200, "a label").header("content-type", "application/pdf"))
-            .expect(testing::put("/files/1").bytes("a label").header("content-type", "application/pdf"))
+            .expect(
+                testing::put("/files/1")
+                    .bytes("a label")
+                    .header("content-type", "application/pdf"),
+            )
             .reply(201, json!({ "id": 1 })),
     );
     let api = Client::new("https://shop.example");
-    let (response, label) = api.get("/labels/1").into_blob(100).send().unwrap().success().unwrap();
+    let (response, label) = api
+        .get("/labels/1")
+        .into_blob(100)
+        .send()
+        .unwrap()
+        .success()
+        .unwrap();
     assert_eq!((response.status, response.body.len()), (200, 0));
-    assert_eq!((label.size, label.media_type.as_deref()), (Some(7), Some("application/pdf")));
+    assert_eq!(
+        (label.size, label.media_type.as_deref()),
+        (Some(7), Some("application/pdf"))
+    );
     assert_eq!(host.blob_bytes(&label.digest).unwrap(), b"a label");
     assert_eq!(label.read(2, 3).unwrap(), b"lab");
     assert_eq!(label.size_at_host().unwrap(), Some(7));
@@ -52,8 +65,16 @@ fn an_answer_becomes_a_blob_and_a_body_comes_out_of_one() {
 #[test]
 fn an_error_page_is_no_blob() {
     let host = TestHost::new();
-    host.script(Script::new().expect(testing::get("/x")).reply(404, json!({ "error": "no such label" })));
-    let answer = Client::new("https://shop.example").get("/x").into_blob(100).send().unwrap();
+    host.script(
+        Script::new()
+            .expect(testing::get("/x"))
+            .reply(404, json!({ "error": "no such label" })),
+    );
+    let answer = Client::new("https://shop.example")
+        .get("/x")
+        .into_blob(100)
+        .send()
+        .unwrap();
     assert_eq!(answer.blob, None);
     let error = answer.success().unwrap_err();
     assert_eq!(error.code(), "not-found");
@@ -83,7 +104,10 @@ fn what_is_not_expected_is_not_kept() {
     };
     assert_eq!(missing.size_at_host().unwrap(), None);
     assert_eq!(missing.read(0, 1).unwrap_err().code(), "not-found");
-    assert_eq!(api.put("/x").blob(&missing).send().unwrap_err().code(), "not-found");
+    assert_eq!(
+        api.put("/x").blob(&missing).send().unwrap_err().code(),
+        "not-found"
+    );
 }
 
 #[test]
@@ -99,13 +123,19 @@ fn a_form_with_a_file_in_it() {
         Script::new()
             .expect(
                 testing::post("/upload")
-                    .header("content-type", format!("multipart/form-data; boundary={boundary}"))
+                    .header(
+                        "content-type",
+                        format!("multipart/form-data; boundary={boundary}"),
+                    )
                     .bytes(body),
             )
             .reply(200, json!({})),
     );
     let request = Client::new("https://shop.example").post("/upload");
-    request.blob_form([("kind", "label")], "file", "a\"b.png", &file).send().unwrap();
+    request
+        .blob_form([("kind", "label")], "file", "a\"b.png", &file)
+        .send()
+        .unwrap();
     host.finish();
 }
 

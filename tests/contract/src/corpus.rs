@@ -30,7 +30,11 @@ pub fn plugins(version: &Version) -> Result<Vec<(String, Vec<u8>)>> {
     for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "wasm") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             plugins.push((name, fs::read(&path)?));
         }
     }
@@ -88,7 +92,9 @@ pub fn make(version: &Version, progress: &dyn Fn(&str)) -> Result<PathBuf> {
         .current_dir(folder().join("guest"))
         .env("CARGO_TARGET_DIR", &target);
     if *version != Version::new(1, 0, 0) {
-        cargo.arg("--features").arg(format!("v{}", version.to_string().replace('.', "-")));
+        cargo
+            .arg("--features")
+            .arg(format!("v{}", version.to_string().replace('.', "-")));
     }
     let output = cargo.output().context("cargo could not be started")?;
     ensure!(
@@ -97,7 +103,10 @@ pub fn make(version: &Version, progress: &dyn Fn(&str)) -> Result<PathBuf> {
         String::from_utf8_lossy(&output.stderr)
     );
     let module = fs::read(target.join(TARGET).join("release/corpus.wasm"))?;
-    let component = ComponentEncoder::default().validate(true).module(&module)?.encode()?;
+    let component = ComponentEncoder::default()
+        .validate(true)
+        .module(&module)?
+        .encode()?;
     let bytes = embed_manifest(&component, &manifest(version)?)?;
     inspect(&bytes)?;
     fs::create_dir_all(place.parent().unwrap_or(&place))?;

@@ -66,7 +66,11 @@ fn digests(wit: &Path) -> Result<BTreeMap<String, String>> {
         for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
             let path = entry?.path();
             let bytes = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             digests.insert(format!("{version}/{name}"), hex::encode(Sha256::digest(bytes)));
         }
     }

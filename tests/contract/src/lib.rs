@@ -45,7 +45,11 @@ pub fn faults(wit: &Path) -> Result<Vec<String>> {
         }
         let read = |version: &Version| rules::Contract::read(&wit.join(version.to_string()));
         let broken = rules::broken(&read(earlier)?, &read(later)?)?;
-        faults.extend(broken.into_iter().map(|breach| format!("{earlier} → {later}: {breach}")));
+        faults.extend(
+            broken
+                .into_iter()
+                .map(|breach| format!("{earlier} → {later}: {breach}")),
+        );
     }
     Ok(faults)
 }

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, fmt, path::Path};
 use anyhow::{Context as _, Result};
 use wit_component::semver_check;
 use wit_parser::{
-    Function, Handle, Interface, InterfaceId, PackageId, Resolve, Type, TypeDef, TypeDefKind, TypeOwner, World,
-    WorldId, WorldItem, WorldKey,
+    Function, Handle, Interface, InterfaceId, PackageId, Resolve, Type, TypeDef, TypeDefKind, TypeOwner,
+    World, WorldId, WorldItem, WorldKey,
 };
 
 /// The world that lists every role, for the host to generate its calls from. Nobody has to fit it, so it may grow.
@@ -75,7 +75,9 @@ impl Contract {
     /// What an import or export is called, without the version.
     fn name_of(&self, key: &WorldKey, item: &WorldItem) -> String {
         match (key, item) {
-            (WorldKey::Interface(id), _) | (WorldKey::Name(_), WorldItem::Interface { id, .. }) => self.name_of_interface(*id),
+            (WorldKey::Interface(id), _) | (WorldKey::Name(_), WorldItem::Interface { id, .. }) => {
+                self.name_of_interface(*id)
+            }
             (WorldKey::Name(name), _) => name.clone(),
         }
     }
@@ -121,15 +123,26 @@ impl Contract {
                 format!("variant {{ {} }}", list(cases.collect()))
             }
             TypeDefKind::Enum(cases) => {
-                format!("enum {{ {} }}", list(cases.cases.iter().map(|case| case.name.clone()).collect()))
+                format!(
+                    "enum {{ {} }}",
+                    list(cases.cases.iter().map(|case| case.name.clone()).collect())
+                )
             }
             TypeDefKind::Flags(flags) => {
-                format!("flags {{ {} }}", list(flags.flags.iter().map(|flag| flag.name.clone()).collect()))
+                format!(
+                    "flags {{ {} }}",
+                    list(flags.flags.iter().map(|flag| flag.name.clone()).collect())
+                )
             }
             TypeDefKind::Tuple(tuple) => {
-                format!("tuple<{}>", list(tuple.types.iter().map(|ty| self.shape(ty)).collect()))
+                format!(
+                    "tuple<{}>",
+                    list(tuple.types.iter().map(|ty| self.shape(ty)).collect())
+                )
             }
-            TypeDefKind::Result(result) => format!("result<{}, {}>", optional(&result.ok), optional(&result.err)),
+            TypeDefKind::Result(result) => {
+                format!("result<{}, {}>", optional(&result.ok), optional(&result.err))
+            }
             TypeDefKind::Option(ty) => format!("option<{}>", self.shape(ty)),
             TypeDefKind::List(ty) => format!("list<{}>", self.shape(ty)),
             TypeDefKind::Map(key, value) => format!("map<{}, {}>", self.shape(key), self.shape(value)),
@@ -146,8 +159,13 @@ impl Contract {
 
     fn signature(&self, function: &Function) -> String {
         let params = function.params.iter();
-        let params: Vec<String> = params.map(|param| format!("{}: {}", param.name, self.shape(&param.ty))).collect();
-        let result = function.result.as_ref().map(|ty| format!(" -> {}", self.shape(ty)));
+        let params: Vec<String> = params
+            .map(|param| format!("{}: {}", param.name, self.shape(&param.ty)))
+            .collect();
+        let result = function
+            .result
+            .as_ref()
+            .map(|ty| format!(" -> {}", self.shape(ty)));
         format!("func({}){}", params.join(", "), result.unwrap_or_default())
     }
 }
@@ -197,7 +215,9 @@ impl Rule {
 
     const fn instead(self) -> &'static str {
         match self {
-            Self::Removed => "A minor version removes nothing: put it back, and say in its comment that it is not used any more",
+            Self::Removed => {
+                "A minor version removes nothing: put it back, and say in its comment that it is not used any more"
+            }
             Self::Record => {
                 "Records never change: add a new record and a new function that takes it, or put the value into the record's key/value tail"
             }
@@ -208,7 +228,9 @@ impl Rule {
             Self::Function => "Functions never change: add a new one beside it",
             Self::RoleGrew => "A role never grows: add a new role, which the host looks for",
             Self::ExportAdded => "What a plugin has to export never grows: add an optional role",
-            Self::Semver => "Compare the two versions; the component model says that a plugin of the earlier one does not fit the later one",
+            Self::Semver => {
+                "Compare the two versions; the component model says that a plugin of the earlier one does not fit the later one"
+            }
         }
     }
 }
@@ -224,7 +246,13 @@ pub struct Breach {
 
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] {}. {}.", self.rule.as_str(), self.what, self.rule.instead())
+        write!(
+            f,
+            "[{}] {}. {}.",
+            self.rule.as_str(),
+            self.what,
+            self.rule.instead()
+        )
     }
 }
 
@@ -258,14 +286,20 @@ fn interfaces(earlier: &Contract, later: &Contract, breaches: &mut Vec<Breach>) 
                 Some(is) => {
                     let (was, is) = (earlier.signature(was), later.signature(is));
                     if was != is {
-                        breach(Rule::Function, format!("`{name}.{function}` was {was} and is {is}"));
+                        breach(
+                            Rule::Function,
+                            format!("`{name}.{function}` was {was} and is {is}"),
+                        );
                     }
                 }
             }
         }
         for function in now.functions.keys().filter(|_| roles.contains(name)) {
             if !before.functions.contains_key(function) {
-                breach(Rule::RoleGrew, format!("the role `{name}` has a function more, `{function}`"));
+                breach(
+                    Rule::RoleGrew,
+                    format!("the role `{name}` has a function more, `{function}`"),
+                );
             }
         }
         for (ty, was) in &before.types {
@@ -302,16 +336,25 @@ fn worlds(earlier: &Contract, later: &Contract, breaches: &mut Vec<Breach>) {
         };
         let names = |contract: &Contract, world: &World, exports: bool| -> BTreeSet<String> {
             let items = if exports { &world.exports } else { &world.imports };
-            items.iter().map(|(key, item)| contract.name_of(key, item)).collect()
+            items
+                .iter()
+                .map(|(key, item)| contract.name_of(key, item))
+                .collect()
         };
         for (exports, what) in [(false, "import"), (true, "export")] {
             let (was, is) = (names(earlier, before, exports), names(later, now, exports));
             for gone in was.difference(&is) {
-                breach(Rule::Removed, format!("the {what} `{gone}` of the world `{name}` is gone"));
+                breach(
+                    Rule::Removed,
+                    format!("the {what} `{gone}` of the world `{name}` is gone"),
+                );
             }
             if exports && name != LIST_OF_ROLES {
                 for added in is.difference(&was) {
-                    breach(Rule::ExportAdded, format!("the world `{name}` asks for the export `{added}`"));
+                    breach(
+                        Rule::ExportAdded,
+                        format!("the world `{name}` asks for the export `{added}`"),
+                    );
                 }
             }
         }
@@ -349,12 +392,18 @@ fn only_earlier_exports(resolve: &mut Resolve, before: WorldId, now: WorldId) {
         WorldKey::Interface(id) => resolve.interfaces[*id].name.clone(),
         WorldKey::Name(name) => Some(name.clone()),
     };
-    let known: BTreeSet<_> = resolve.worlds[before].exports.keys().map(|key| name(resolve, key)).collect();
+    let known: BTreeSet<_> = resolve.worlds[before]
+        .exports
+        .keys()
+        .map(|key| name(resolve, key))
+        .collect();
     let kept: Vec<bool> = resolve.worlds[now]
         .exports
         .keys()
         .map(|key| known.contains(&name(resolve, key)))
         .collect();
     let mut kept = kept.into_iter();
-    resolve.worlds[now].exports.retain(|_, _| kept.next().unwrap_or(true));
+    resolve.worlds[now]
+        .exports
+        .retain(|_, _| kept.next().unwrap_or(true));
 }

@@ -63,7 +63,11 @@ impl Storage for Memory {
 
     async fn list_keys(&self, prefix: &str, _: Option<&str>, _: u32) -> Result<Vec<String>, StorageError> {
         let entries = self.0.lock().unwrap();
-        Ok(entries.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+        Ok(entries
+            .keys()
+            .filter(|key| key.starts_with(prefix))
+            .cloned()
+            .collect())
     }
 }
 
@@ -87,7 +91,10 @@ async fn echo() -> String {
 
 async fn session(sandbox: &Sandbox, plugin: Vec<u8>, address: &str) -> Session {
     let (tenant, connection): (Name, Name) = ("acme".parse().unwrap(), "shop".parse().unwrap());
-    let release = sandbox.load(plugin).await.unwrap_or_else(|error| panic!("{error}"));
+    let release = sandbox
+        .load(plugin)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
     let described = release.describe().await.unwrap();
     assert_eq!(described["title"], "Corpus");
     let binding = Binding {
@@ -175,7 +182,11 @@ async fn source(session: &Session) {
     let first = session.read(request(None)).await.result.unwrap();
     assert_eq!((first.records[0].key.as_str(), first.more), ("one", true));
     assert_eq!(first.records[0].event_time, Some(1_767_268_800_000));
-    let second = session.read(request(first.cursor.as_deref())).await.result.unwrap();
+    let second = session
+        .read(request(first.cursor.as_deref()))
+        .await
+        .result
+        .unwrap();
     assert_eq!((second.records[0].key.as_str(), second.more), ("two", false));
     session.acknowledge("things", "2").await.result.unwrap();
 }
@@ -186,7 +197,11 @@ async fn destination(session: &Session) {
         idempotency_key: format!("key-{i}"),
         attempt: 1,
     };
-    let outcomes = session.write("things", (0..5).map(item).collect()).await.result.unwrap();
+    let outcomes = session
+        .write("things", (0..5).map(item).collect())
+        .await
+        .result
+        .unwrap();
     match outcomes.as_slice() {
         [
             Outcome::Delivered(Some(id)),
@@ -196,7 +211,10 @@ async fn destination(session: &Session) {
             Outcome::Unknown(_),
         ] => {
             assert_eq!(id, "0/key-0");
-            assert_eq!((error.retry_after_ms, rejection.path.as_deref()), (Some(7), Some("/id")));
+            assert_eq!(
+                (error.retry_after_ms, rejection.path.as_deref()),
+                (Some(7), Some("/id"))
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -205,9 +223,15 @@ async fn destination(session: &Session) {
         idempotency_key: "key".to_owned(),
         source_version: "1".to_owned(),
     };
-    let findings = session.lookup("things", vec![asked("a"), asked("b"), asked("c")]).await;
+    let findings = session
+        .lookup("things", vec![asked("a"), asked("b"), asked("c")])
+        .await;
     match findings.result.unwrap().as_slice() {
-        [Finding::Present { external_id, .. }, Finding::Absent, Finding::Undecided] => {
+        [
+            Finding::Present { external_id, .. },
+            Finding::Absent,
+            Finding::Undecided,
+        ] => {
             assert_eq!(external_id.as_deref(), Some("a"));
         }
         other => panic!("{other:?}"),
@@ -232,17 +256,28 @@ async fn webhook_and_transform(session: &Session) {
         body: b"raw".to_vec(),
     };
     let received = session.receive(request).await.result.unwrap();
-    assert_eq!((received.verdict, received.records[0].key.as_str()), (Verdict::Accept, "called"));
+    assert_eq!(
+        (received.verdict, received.records[0].key.as_str()),
+        (Verdict::Accept, "called")
+    );
     assert_eq!(received.reply.unwrap().body, b"raw");
     let topics = ["orders".to_owned()];
-    let subscriptions = session.subscribe("https://host.example/h", &topics).await.result.unwrap();
+    let subscriptions = session
+        .subscribe("https://host.example/h", &topics)
+        .await
+        .result
+        .unwrap();
     assert_eq!(subscriptions[0].id, "orders at https://host.example/h");
     session.unsubscribe(subscriptions).await.result.unwrap();
 
     let batch = vec![record("a"), record("b"), record("c")];
     let answers = session.apply(batch.clone()).await.result.unwrap();
     match answers.as_slice() {
-        [Transformed::Emit(records), Transformed::Drop(reason), Transformed::Reject(rejection)] => {
+        [
+            Transformed::Emit(records),
+            Transformed::Drop(reason),
+            Transformed::Reject(rejection),
+        ] => {
             assert_eq!((records.as_slice(), reason.as_str()), (&batch[..1], "not wanted"));
             assert_eq!(rejection.code, "odd");
         }
@@ -263,7 +298,10 @@ async fn plugins_of_every_version_do_all_that_their_contract_has() {
             let session = session(&sandbox, plugin, &address).await;
             let inspection = session.release().inspection();
             assert_eq!(inspection.contract, version, "{name}");
-            assert!(Role::ALL.into_iter().all(|role| session.release().has(role)), "{name}");
+            assert!(
+                Role::ALL.into_iter().all(|role| session.release().has(role)),
+                "{name}"
+            );
             imports(&session, &version).await;
             source(&session).await;
             destination(&session).await;

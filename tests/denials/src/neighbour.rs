@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use stecker_model::{Grants, Instances, Limits, Name, Operation, Period, Record, TenantLimits, Transformed};
 use stecker_registry::{Manifest, contract};
-use stecker_sandbox::{Binding, NoCredentials, NoBlobs, NoStorage, Sandbox, Session};
+use stecker_sandbox::{Binding, NoBlobs, NoCredentials, NoStorage, Sandbox, Session};
 use stecker_test_guests::Guest;
 
 use crate::world::observer::Recorder;

@@ -97,7 +97,8 @@ impl Guest<'_> {
         }
         files.sort();
         // Worlds may have the name that the guest's own one has.
-        files.retain(|file| file.extension().is_some_and(|wit| wit == "wit") && !file.ends_with("worlds.wit"));
+        files
+            .retain(|file| file.extension().is_some_and(|wit| wit == "wit") && !file.ends_with("worlds.wit"));
         for path in files {
             let source =
                 fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;

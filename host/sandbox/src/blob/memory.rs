@@ -84,7 +84,12 @@ struct Room {
 
 impl Room {
     fn bytes(&self, digest: &Digest) -> Option<Bytes> {
-        self.blobs.tenants().get(&self.tenant)?.content.get(digest).cloned()
+        self.blobs
+            .tenants()
+            .get(&self.tenant)?
+            .content
+            .get(digest)
+            .cloned()
     }
 
     /// Bytes of all that the connection has put there.
@@ -94,7 +99,9 @@ impl Room {
             return 0;
         };
         let held = tenant.held.get(&self.connection).into_iter().flatten();
-        let sizes = held.filter_map(|digest| tenant.content.get(digest)).map(Bytes::len);
+        let sizes = held
+            .filter_map(|digest| tenant.content.get(digest))
+            .map(Bytes::len);
         u64::try_from(sizes.sum::<usize>()).unwrap_or(u64::MAX)
     }
 }

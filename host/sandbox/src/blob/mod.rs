@@ -43,7 +43,9 @@ pub enum BlobError {
         max: u64,
     },
     /// What is there is not what was put there.
-    #[error("the blob {digest} is damaged: what the host has kept is not what was put there. Whoever has the bytes has to put them there again")]
+    #[error(
+        "the blob {digest} is damaged: what the host has kept is not what was put there. Whoever has the bytes has to put them there again"
+    )]
     Damaged {
         /// The digest that was asked for.
         digest: Digest,

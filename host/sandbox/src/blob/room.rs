@@ -35,11 +35,18 @@ pub(crate) struct Room {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// More bytes than one blob may have; `needed` would be enough, as far as that is known.
-    TooLarge { needed: u64 },
+    TooLarge {
+        needed: u64,
+    },
     /// More bytes than the plugin itself wants to have.
-    Unwanted { max: u64 },
+    Unwanted {
+        max: u64,
+    },
     /// Other bytes than the plugin wants to have.
-    OtherDigest { expected: Digest, found: Digest },
+    OtherDigest {
+        expected: Digest,
+        found: Digest,
+    },
     /// A secret of the connection is in it.
     Secret,
     Store(BlobError),
@@ -66,7 +73,8 @@ impl Access {
             max_bytes: asked.max_bytes,
             max_blob_bytes: asked.max_blob_bytes,
         });
-        let nothing = |layer: Layer, max_bytes| Self::Refused(layer.nothing(CAPABILITY, "using blobs", max_bytes));
+        let nothing =
+            |layer: Layer, max_bytes| Self::Refused(layer.nothing(CAPABILITY, "using blobs", max_bytes));
         let Some(asked) = asked else {
             return nothing(Layer::Manifest, 1 << 30);
         };
@@ -185,8 +193,14 @@ mod tests {
     }
 
     fn manifest(asks: bool) -> Manifest {
-        let blobs = if asks { "[capabilities.blobs]\nmax-bytes = 500\nmax-blob-bytes = 50" } else { "" };
-        let text = format!("name = \"tests/guest\"\nversion = \"1.0.0\"\ntitle = \"Guest\"\ncontract = \"1.1.0\"\n{blobs}");
+        let blobs = if asks {
+            "[capabilities.blobs]\nmax-bytes = 500\nmax-blob-bytes = 50"
+        } else {
+            ""
+        };
+        let text = format!(
+            "name = \"tests/guest\"\nversion = \"1.0.0\"\ntitle = \"Guest\"\ncontract = \"1.1.0\"\n{blobs}"
+        );
         Manifest::from_toml(&text).unwrap()
     }
 
@@ -215,14 +229,35 @@ mod tests {
     fn nobody_who_allows_nothing_can_be_outvoted() {
         let (all, none) = (grants(blobs(1_000, 1_000)), grants(None));
         for (asks, granted, ceiling, layer, grant) in [
-            (false, &all, None, "manifest", "[capabilities.blobs]\nmax-bytes = 1073741824"),
-            (true, &none, None, "grant", "[connection.grants.blobs]\nmax-bytes = 500"),
-            (true, &all, Some(&none), "ceiling", "[ceiling.blobs]\nmax-bytes = 500"),
+            (
+                false,
+                &all,
+                None,
+                "manifest",
+                "[capabilities.blobs]\nmax-bytes = 1073741824",
+            ),
+            (
+                true,
+                &none,
+                None,
+                "grant",
+                "[connection.grants.blobs]\nmax-bytes = 500",
+            ),
+            (
+                true,
+                &all,
+                Some(&none),
+                "ceiling",
+                "[ceiling.blobs]\nmax-bytes = 500",
+            ),
         ] {
             let Access::Refused(denial) = Access::of(&manifest(asks), granted, ceiling) else {
                 panic!("{layer} allows nothing");
             };
-            assert_eq!((denial.layer.as_str(), denial.smallest_grant.as_str()), (layer, grant));
+            assert_eq!(
+                (denial.layer.as_str(), denial.smallest_grant.as_str()),
+                (layer, grant)
+            );
         }
     }
 
@@ -230,7 +265,10 @@ mod tests {
     fn the_least_counts_and_whoever_set_it_is_named() {
         let room = room(blobs(400, 60), blobs(450, 40));
         assert_eq!((room.quota().max_bytes, room.max_blob_bytes()), (400, 40));
-        let quota = Fault::Store(BlobError::Quota { needed: 410, max: 400 });
+        let quota = Fault::Store(BlobError::Quota {
+            needed: 410,
+            max: 400,
+        });
         assert_eq!(
             denial(room.failure(quota)),
             (
@@ -248,7 +286,10 @@ mod tests {
             )
         );
         let (rule, layer, grant) = denial(room.failure(Fault::Secret));
-        assert_eq!((rule.as_str(), layer.as_str(), grant.as_str()), ("blobs.secret", "host", ""));
+        assert_eq!(
+            (rule.as_str(), layer.as_str(), grant.as_str()),
+            ("blobs.secret", "host", "")
+        );
     }
 
     #[test]

@@ -49,9 +49,13 @@ async fn next(reading: Option<Reading>) -> Result<Option<(Bytes, Option<Reading>
     };
     while let Some(piece) = reading.pieces.next().await {
         let piece = piece?;
-        reading.seen = reading.seen.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        reading.seen = reading
+            .seen
+            .saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         if reading.seen > reading.size {
-            return Err(BlobError::Damaged { digest: reading.digest });
+            return Err(BlobError::Damaged {
+                digest: reading.digest,
+            });
         }
         reading.hash.update(&piece);
         if let Some(before) = reading.held.replace(piece) {
@@ -59,7 +63,9 @@ async fn next(reading: Option<Reading>) -> Result<Option<(Bytes, Option<Reading>
         }
     }
     if reading.seen != reading.size || intake::of(reading.hash) != reading.digest {
-        return Err(BlobError::Damaged { digest: reading.digest });
+        return Err(BlobError::Damaged {
+            digest: reading.digest,
+        });
     }
     Ok(reading.held.map(|last| (last, None)))
 }
@@ -123,7 +129,10 @@ mod tests {
             (&[b"abcdef"], 7, 0),
         ] {
             let (arrived, ended) = read(pieces, size).await;
-            assert!(matches!(ended, Err(BlobError::Damaged { .. })), "{pieces:?}: {ended:?}");
+            assert!(
+                matches!(ended, Err(BlobError::Damaged { .. })),
+                "{pieces:?}: {ended:?}"
+            );
             assert!(arrived.len() <= most, "{pieces:?}: {arrived:?} arrived");
         }
     }

@@ -43,7 +43,8 @@ impl http::Host for CallState {
         &mut self,
         requests: Vec<http::Request>,
     ) -> wasmtime::Result<Vec<Result<http::Response, types::Error>>> {
-        let answers = capability::http::send_many(&self.caller, requests.into_iter().map(Into::into).collect()).await;
+        let answers =
+            capability::http::send_many(&self.caller, requests.into_iter().map(Into::into).collect()).await;
         Ok(answers
             .into_iter()
             .map(|answer| answer.map(Into::into).map_err(Into::into))

@@ -60,7 +60,9 @@ impl Piece {
 impl Pieces {
     pub(crate) fn new(pieces: Vec<Piece>, store: Arc<dyn BlobStore>) -> Self {
         Self {
-            len: pieces.iter().fold(0, |sum, piece| sum.saturating_add(piece.len())),
+            len: pieces
+                .iter()
+                .fold(0, |sum, piece| sum.saturating_add(piece.len())),
             pieces,
             store,
         }
@@ -68,7 +70,10 @@ impl Pieces {
 
     /// Bytes that came from the guest's memory.
     pub(super) fn inline(&self) -> u64 {
-        let inline = self.pieces.iter().filter(|piece| matches!(piece, Piece::Bytes(_)));
+        let inline = self
+            .pieces
+            .iter()
+            .filter(|piece| matches!(piece, Piece::Bytes(_)));
         inline.fold(0, |sum, piece| sum.saturating_add(piece.len()))
     }
 

@@ -168,7 +168,11 @@ fn an_observer_hears_of_no_secret() {
 fn a_secret_is_seen_across_pieces() {
     let secret = "a token of some length";
     let scrubber = scrubber(&[Secret::new(secret.to_owned())]);
-    for spelling in [secret.to_owned(), hex::encode(secret), BASE64_STANDARD.encode(secret)] {
+    for spelling in [
+        secret.to_owned(),
+        hex::encode(secret),
+        BASE64_STANDARD.encode(secret),
+    ] {
         let text = format!("{}{spelling}{}", "x".repeat(500), "y".repeat(500));
         for size in [1, 2, 7, 63, 64, 500, 2_000] {
             let mut watch = scrubber.watch();

@@ -55,7 +55,12 @@ impl Sink<'_> {
         let refused = |fault: Fault| self.room.failure(fault).after_sending();
         let writer = self.store.begin(self.room.quota()).await;
         let writer = writer.map_err(|error| refused(error.into()))?;
-        let mut intake = Intake::new(writer, self.room.max_blob_bytes(), Some(self.max), scrubber.watch());
+        let mut intake = Intake::new(
+            writer,
+            self.room.max_blob_bytes(),
+            Some(self.max),
+            scrubber.watch(),
+        );
         if let Some(announced) = announced {
             intake.expect(announced).map_err(refused)?;
         }

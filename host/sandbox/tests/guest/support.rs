@@ -10,8 +10,8 @@ use semver::Version;
 use stecker_model::{Grants, Limits, Name, Operation, Period, Record};
 use stecker_registry::Manifest;
 use stecker_sandbox::{
-    Binding, Denial, LogLevel, NoCredentials, NoBlobs, NoStorage, Observer, Release, Sandbox, SandboxOptions, Session,
-    Storage,
+    Binding, Denial, LogLevel, NoBlobs, NoCredentials, NoStorage, Observer, Release, Sandbox, SandboxOptions,
+    Session, Storage,
 };
 use stecker_test_guests::Guest;
 

@@ -55,7 +55,11 @@ impl Account {
         }
         let mut held = HashMap::new();
         for file in entries(&places.held)? {
-            let hex = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let hex = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             match look(&content_in(&places.content, &hex))? {
                 Some((_, bytes)) => {
                     held.insert(hex, bytes.max(LEAST));

@@ -11,7 +11,9 @@ fn name(text: &str) -> Name {
 }
 
 fn digest(bytes: &[u8]) -> Digest {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes))).parse().unwrap()
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+        .parse()
+        .unwrap()
 }
 
 async fn put(room: &BlobRoom, bytes: &[u8], max: u64) -> Result<Digest, BlobFault> {
@@ -33,7 +35,11 @@ async fn get(room: &BlobRoom, digest: &Digest, range: std::ops::Range<u64>) -> R
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in entries(folder).unwrap() {
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
     }
     found
 }
@@ -50,14 +56,24 @@ async fn what_was_put_there_can_be_had_by_the_tenants_connections_and_nobody_els
     assert!(get(&erp, &digest, 0..u64::MAX).await.unwrap() == bytes);
     assert_eq!(get(&erp, &digest, 8..12).await.unwrap(), 2_u32.to_le_bytes());
     assert_eq!(get(&erp, &digest, 1_199_999..1_300_000).await.unwrap(), [0]);
-    assert_eq!(get(&erp, &digest, 2_000_000..2_000_001).await.unwrap(), []);
+    assert!(get(&erp, &digest, 2_000_000..2_000_001).await.unwrap().is_empty());
 
     let other = folder.room(&name("other"), &name("shop"));
     assert_eq!(other.size(&digest).await.unwrap(), None);
-    assert!(matches!(get(&other, &digest, 0..1).await, Err(BlobFault::NotFound { .. })));
+    assert!(matches!(
+        get(&other, &digest, 0..1).await,
+        Err(BlobFault::NotFound { .. })
+    ));
     // Another process sees the same.
     let again = BlobFolder::new(root.path().join("blobs"));
-    assert_eq!(again.room(&name("acme"), &name("shop")).size(&digest).await.unwrap(), Some(1_200_000));
+    assert_eq!(
+        again
+            .room(&name("acme"), &name("shop"))
+            .size(&digest)
+            .await
+            .unwrap(),
+        Some(1_200_000)
+    );
 }
 
 #[tokio::test]
@@ -92,15 +108,24 @@ async fn the_quota_is_for_all_that_is_there_and_on_its_way() {
     // Another connection's count is its own, also for what is there already.
     let erp = folder.room(&name("acme"), &name("erp"));
     put(&erp, &[1; 600_000], MAX).await.unwrap();
-    assert!(matches!(put(&erp, &[2; 600_000], MAX).await, Err(BlobFault::Quota { .. })));
+    assert!(matches!(
+        put(&erp, &[2; 600_000], MAX).await,
+        Err(BlobFault::Quota { .. })
+    ));
     // And so it is after a restart.
     let again = BlobFolder::new(root.path().to_owned()).room(&name("acme"), &name("shop"));
-    assert!(matches!(put(&again, &[2; 600_000], MAX).await, Err(BlobFault::Quota { .. })));
+    assert!(matches!(
+        put(&again, &[2; 600_000], MAX).await,
+        Err(BlobFault::Quota { .. })
+    ));
     // Tiny ones count too, or there could be any number of them.
     let tiny = folder.room(&name("acme"), &name("tiny"));
     put(&tiny, b"", 8_192).await.unwrap();
     put(&tiny, b"a", 8_192).await.unwrap();
-    assert!(matches!(put(&tiny, b"b", 8_192).await, Err(BlobFault::Quota { needed: 12_288, .. })));
+    assert!(matches!(
+        put(&tiny, b"b", 8_192).await,
+        Err(BlobFault::Quota { needed: 12_288, .. })
+    ));
 }
 
 #[tokio::test]
@@ -122,10 +147,16 @@ async fn what_nobody_uses_is_forgotten_and_what_is_used_stays() {
     let root = tempfile::tempdir().unwrap();
     let folder = BlobFolder::new(root.path().to_owned());
     let shop = folder.room(&name("acme"), &name("shop"));
-    let (old, used) = (put(&shop, b"old", MAX).await.unwrap(), put(&shop, b"used", MAX).await.unwrap());
+    let (old, used) = (
+        put(&shop, b"old", MAX).await.unwrap(),
+        put(&shop, b"used", MAX).await.unwrap(),
+    );
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     for digest in [&old, &used] {
-        let file = fs::OpenOptions::new().write(true).open(shop_content(root.path(), digest)).unwrap();
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(shop_content(root.path(), digest))
+            .unwrap();
         file.set_modified(long_ago).unwrap();
     }
     // A look is a use.
@@ -135,7 +166,10 @@ async fn what_nobody_uses_is_forgotten_and_what_is_used_stays() {
     assert_eq!(shop.size(&old).await.unwrap(), None);
     assert_eq!(get(&shop, &used, 0..100).await.unwrap(), b"used");
     // Its count is gone with it.
-    assert!(matches!(put(&shop, b"one", 4_096).await, Err(BlobFault::Quota { needed: 8_192, .. })));
+    assert!(matches!(
+        put(&shop, b"one", 4_096).await,
+        Err(BlobFault::Quota { needed: 8_192, .. })
+    ));
     put(&shop, b"one", 8_192).await.unwrap();
 
     assert_eq!(folder.forget(NOW).await.unwrap(), 2);

@@ -84,7 +84,10 @@ pub(crate) mod blobs {
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(());
         }
-        Err(error("unsupported", format!("{digest:?} is not the digest of a blob")))
+        Err(error(
+            "unsupported",
+            format!("{digest:?} is not the digest of a blob"),
+        ))
     }
 
     pub(crate) fn stat(digest: &str) -> Result<Option<Blob>, WireError> {
@@ -97,7 +100,9 @@ pub(crate) mod blobs {
         is_digest(digest)?;
         let bytes = bytes(digest)?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let end = start.saturating_add(len.clamp(1, 1 << 20) as usize).min(bytes.len());
+        let end = start
+            .saturating_add(len.clamp(1, 1 << 20) as usize)
+            .min(bytes.len());
         Ok(bytes[start..end].to_vec())
     }
 
@@ -133,7 +138,10 @@ pub(crate) mod http_blobs {
             if body.len() as u64 > sink.max_bytes {
                 return Err(error(
                     "fatal",
-                    format!("the answer is larger than the {} bytes that the plugin wants to keep of it", sink.max_bytes),
+                    format!(
+                        "the answer is larger than the {} bytes that the plugin wants to keep of it",
+                        sink.max_bytes
+                    ),
                 ));
             }
             blobs::expected(&body, sink.digest.as_deref())?;

@@ -1,6 +1,10 @@
 //! Builds the corpus' plugin against a version of the contract that was just published: `make-corpus 1.1.0`.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to a terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program speaks to a terminal"
+)]
 
 use std::process::ExitCode;
 

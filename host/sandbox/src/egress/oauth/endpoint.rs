@@ -18,8 +18,7 @@ use url::{Url, form_urlencoded};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::super::{
-    Failure, HttpResponse, ResponseBudget,
-    body::Body,
+    Failure, HttpResponse, ResponseBudget, body,
     client::{self, Bounds, Outgoing, Traffic},
     not_sent,
     policy::Policy,
@@ -132,7 +131,7 @@ impl TokenEndpoint {
             method,
             url: url.clone(),
             headers: headers(settings, client)?,
-            body: Body::Bytes(form(settings, client, grant).into_bytes().into()),
+            body: body::Body::Bytes(form(settings, client, grant).into_bytes().into()),
         };
         let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_ANSWER));
         let traffic = Traffic {

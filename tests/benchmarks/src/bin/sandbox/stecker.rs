@@ -12,8 +12,8 @@ use stecker_model::{
     Transformed,
 };
 use stecker_sandbox::{
-    Binding, Condition, NoBlobs, NoCredentials, NoStorage, Quota, Release, Sandbox, SandboxOptions, Session, Storage,
-    StorageError, StoredEntry, TracingObserver,
+    Binding, Condition, NoBlobs, NoCredentials, NoStorage, Quota, Release, Sandbox, SandboxOptions, Session,
+    Storage, StorageError, StoredEntry, TracingObserver,
 };
 use tokio::sync::Semaphore;
 
