@@ -98,7 +98,7 @@ fn what_a_release_asks_for_beyond_the_one_before() {
         (
             "[capabilities.storage]",
             "[capabilities.blobs]\nmax-bytes = 5000\nmax-blob-bytes = 1000\n[capabilities.storage]",
-            &["+ blobs: 5000 bytes rather", "+ blobs: 1000 bytes a blob"],
+            &["+ blobs: 1000 bytes a blob", "+ blobs: 5000 bytes rather"],
         ),
         (
             "[credentials.api]",
