@@ -1,7 +1,7 @@
 //! What the WIT says, as Rust: generated at build time from `wit/`, which stays the only source.
 //!
-//! Nearly everything is of 1.0.0, so that plugins run on every host. What came later is a world of its own, with the types of 1.0.0 (which never
-//! change): a component imports what it uses and nothing else, and so names a later version only if it needs one.
+//! Nearly everything is of 1.0.0, so that plugins run on every host. What came later is a world of its own behind a feature, with the types of 1.0.0
+//! (which never change). The feature is needed because a component that has such a world linked in names all of its imports in the later version.
 //!
 //! The host's imports and the shared types are generated once; each role is a world of its own, so that a plugin's component
 //! exports just the roles that it asked for. The export macros carry the world with them, which is why a plugin crate needs
@@ -28,6 +28,7 @@ pub mod host {
     });
 }
 
+#[cfg(feature = "blobs")]
 pub mod blobs {
     //! What contract 1.1.0 has beyond 1.0.0.
     wit_bindgen::generate!({

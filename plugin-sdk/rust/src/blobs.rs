@@ -1,8 +1,8 @@
 //! Bytes that never enter the plugin's memory: the host fetches, keeps and sends them, and the plugin holds their name.
 //!
-//! A source puts the name into its record, a destination takes it out and sends the bytes on. A plugin that uses this is built against contract
-//! 1.1.0 and says so in its manifest (`contract = "1.1.0"`, and `[capabilities.blobs]` with the bytes that it needs); one that does not stays a
-//! plugin of 1.0.0.
+//! A source puts the name into its record, a destination takes it out and sends the bytes on. This takes the feature `blobs` of the crate; a plugin
+//! with it is one of contract 1.1.0 and says so in its manifest (`contract = "1.1.0"`, and `[capabilities.blobs]` with the bytes that it needs).
+//! One without stays a plugin of 1.0.0.
 //!
 //! ```
 //! # use stecker_sdk::testing::{self, Reply, Script, TestHost};
@@ -23,7 +23,8 @@
 //! # move_label().unwrap();
 //! ```
 
-use crate::bindings::blobs::stecker::plugin::{blobs as wire, http_blobs};
+use crate::bindings::blobs::stecker::plugin::blobs as wire;
+use crate::bindings::blobs::stecker::plugin::http_blobs::{Exchange, Piece, Sink};
 use crate::http::{RequestBuilder, Response};
 use crate::imports;
 use crate::{Error, Result};
@@ -96,8 +97,8 @@ pub fn write(bytes: &[u8]) -> Result<Blob> {
 #[must_use = "a request does nothing until it is sent"]
 pub struct BlobRequest {
     request: RequestBuilder,
-    body: Vec<http_blobs::Piece>,
-    sink: Option<http_blobs::Sink>,
+    body: Vec<Piece>,
+    sink: Option<Sink>,
 }
 
 /// What came back.
@@ -182,19 +183,19 @@ impl RequestBuilder {
 impl BlobRequest {
     /// Adds bytes to the end of the body.
     pub fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.body.push(http_blobs::Piece::Bytes(bytes.into()));
+        self.body.push(Piece::Bytes(bytes.into()));
         self
     }
 
     /// Adds a blob to the end of the body.
     pub fn piece(mut self, blob: &Blob) -> Self {
-        self.body.push(http_blobs::Piece::Blob(blob.digest.clone()));
+        self.body.push(Piece::Blob(blob.digest.clone()));
         self
     }
 
     /// Has the host keep the body of a successful answer too.
     pub fn into_blob(mut self, max_bytes: u64) -> Self {
-        self.sink = Some(http_blobs::Sink {
+        self.sink = Some(Sink {
             max_bytes,
             digest: None,
             options: Vec::new(),
@@ -216,7 +217,7 @@ impl BlobRequest {
     /// As [`RequestBuilder::send`]; code `not-found` if a blob is not there (any more), `data` if the bytes are not those that were expected.
     pub fn send(self) -> Result<BlobResponse> {
         let request = self.request.build()?;
-        let exchange = http_blobs::Exchange {
+        let exchange = Exchange {
             request,
             body: self.body,
             sink: self.sink,

@@ -3,6 +3,7 @@
 use super::conversation::{Conversation, Recorded};
 use super::{Script, Tape};
 use crate::bindings::host::stecker::plugin::storage::Entry;
+#[cfg(feature = "blobs")]
 use crate::blobs::Blob;
 use crate::log::Level;
 use crate::time;
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub(super) storage: BTreeMap<String, Entry>,
     pub(super) secrets: BTreeMap<String, Vec<u8>>,
     /// By their digests.
+    #[cfg(feature = "blobs")]
     pub(super) blobs: BTreeMap<String, Vec<u8>>,
     pub(super) logs: Vec<LogLine>,
     /// Said again at the end: plugin code may have caught the panic, or turned it into something else.
@@ -81,6 +83,7 @@ impl TestHost {
                 random: 0,
                 storage: BTreeMap::new(),
                 secrets: BTreeMap::new(),
+                #[cfg(feature = "blobs")]
                 blobs: BTreeMap::new(),
                 logs: Vec::new(),
                 failure: None,
@@ -149,6 +152,7 @@ impl TestHost {
     }
 
     /// Has the host keep these bytes, as if another connection of the tenant had put them there.
+    #[cfg(feature = "blobs")]
     pub fn blob(&self, bytes: impl Into<Vec<u8>>) -> Blob {
         let (digest, size) = super::imports::blobs::keep(bytes.into());
         Blob {
@@ -159,6 +163,7 @@ impl TestHost {
     }
 
     /// The bytes of a blob that the host keeps.
+    #[cfg(feature = "blobs")]
     #[must_use]
     pub fn blob_bytes(&self, digest: &str) -> Option<Vec<u8>> {
         with(|state| state.blobs.get(digest).cloned())

@@ -38,6 +38,7 @@ pub(crate) mod http {
     }
 }
 
+#[cfg(feature = "blobs")]
 pub(crate) mod blobs {
     use super::{WireError, error};
     use crate::bindings::blobs::stecker::plugin::blobs::Blob;
@@ -113,6 +114,7 @@ pub(crate) mod blobs {
     }
 }
 
+#[cfg(feature = "blobs")]
 pub(crate) mod http_blobs {
     use super::{WireError, blobs, error, http};
     use crate::bindings::blobs::stecker::plugin::http_blobs::{Answer, Exchange, Piece};
