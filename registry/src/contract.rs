@@ -19,7 +19,8 @@ pub const OFFERED: Version = Version::new(1, 1, 0);
 pub const VERSIONS: [Version; 2] = [Version::new(1, 0, 0), OFFERED];
 
 /// What this host offers, for people.
-pub(crate) fn offered() -> String {
+#[must_use]
+pub fn offered() -> String {
     let versions = VERSIONS.map(|version| format!("{PACKAGE}@{version}")).join(", ");
     format!(
         "{versions} and what is compatible with them (any {}.x that imports nothing newer)",
