@@ -45,7 +45,7 @@ use stecker_model::Name;
 use url::Url;
 
 pub use breaking::Breaking;
-pub use capability::{Capabilities, HttpCapability, Method, Scheme, StorageCapability};
+pub use capability::{BlobCapability, Capabilities, HttpCapability, Method, Scheme, StorageCapability};
 pub use credential::{
     ClientAuth, Credential, CredentialKind, KeyEncoding, OAuth, SignatureEncoding, Signing, SigningAlgorithm,
 };

@@ -43,7 +43,8 @@ pub struct AskedRequest {
     pub url: Url,
     /// The guest's own headers, names in lower case, the idempotency key among them.
     pub headers: Vec<(String, String)>,
-    /// The body. Of a token request there is none to be seen, because it holds the client's secret.
+    /// The body. Of a token request there is none to be seen, because it holds the client's secret, and none of one that is put together of
+    /// blobs, which may be too large for memory.
     pub body: Option<Bytes>,
     /// The credential that the host puts in, by its name.
     pub credential: Option<String>,
