@@ -37,6 +37,7 @@ mod reader;
 mod reconcile;
 mod releases;
 mod replaying;
+mod resolving;
 mod retention;
 mod runner;
 mod schedule;

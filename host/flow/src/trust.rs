@@ -229,7 +229,7 @@ fn subject(inspection: &Inspection) -> ReleaseSubject {
     }
 }
 
-fn inspection(json: &str) -> Result<Inspection, FlowError> {
+pub(crate) fn inspection(json: &str) -> Result<Inspection, FlowError> {
     serde_json::from_str(json).map_err(|error| {
         StoreError::internal(format!("the inspection of a release cannot be read: {error}")).into()
     })

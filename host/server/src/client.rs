@@ -12,7 +12,9 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
-use stecker_model::api::{AddSignature, DropRoot, SignatureTaken, TakeRoot, TrustInfo};
+use stecker_model::api::{
+    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+};
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
@@ -443,6 +445,18 @@ impl Operations for HttpClient {
 
     async fn drop_trust_root(&self, drop: &DropRoot) -> Result<TrustInfo, Problem> {
         self.post(&["trust", "drop"], drop).await
+    }
+
+    async fn resolve(&self, wishes: &[ResolveWish]) -> Result<Vec<Resolved>, Problem> {
+        self.post(&["resolve"], &wishes).await
+    }
+
+    async fn outdated(&self) -> Result<Vec<OutdatedUse>, Problem> {
+        self.get(&["outdated"]).await
+    }
+
+    async fn at_risk(&self, by: &RiskBy) -> Result<Vec<UseAtRisk>, Problem> {
+        self.get_with(&["at-risk"], by).await
     }
 
     async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem> {

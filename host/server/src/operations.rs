@@ -6,7 +6,9 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
-use stecker_model::api::{AddSignature, DropRoot, SignatureTaken, TakeRoot, TrustInfo};
+use stecker_model::api::{
+    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+};
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
@@ -38,6 +40,12 @@ pub trait Operations: Send + Sync {
     async fn take_trust_root(&self, root: &TakeRoot) -> Result<TrustInfo, Problem>;
     /// Ends the trust root: every release that the tenant has is loaded. For whoever runs the host.
     async fn drop_trust_root(&self, drop: &DropRoot) -> Result<TrustInfo, Problem>;
+    /// Which release each use of a plugin is to run, with the reason for every one that it is not. Changes nothing.
+    async fn resolve(&self, wishes: &[ResolveWish]) -> Result<Vec<Resolved>, Problem>;
+    /// The uses of plugins that are behind, or whose release should not be used any more.
+    async fn outdated(&self) -> Result<Vec<OutdatedUse>, Problem>;
+    /// The uses of plugins that stop working on or before a day, the earliest first.
+    async fn at_risk(&self, by: &RiskBy) -> Result<Vec<UseAtRisk>, Problem>;
     /// Keeps a signature of a component, which may be added later.
     async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem>;
 

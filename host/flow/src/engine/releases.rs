@@ -1,12 +1,13 @@
 //! Releases, and which of them a tenant trusts.
 
+use jiff::civil::Date;
 use stecker_model::{
     Digest, Name,
-    api::{ReleaseInfo, SignatureTaken, TrustInfo},
+    api::{OutdatedUse, ReleaseInfo, ResolveWish, Resolved, SignatureTaken, TrustInfo, UseAtRisk},
 };
 
 use super::Engine;
-use crate::FlowError;
+use crate::{FlowError, resolving};
 
 impl Engine {
     /// Adds a release to a tenant, after it was seen to load.
@@ -71,5 +72,29 @@ impl Engine {
         actor: &str,
     ) -> Result<SignatureTaken, FlowError> {
         self.inner.trust.sign(tenant, component, bundle, actor).await
+    }
+
+    /// Which release each use is to run, with the reason for every one that it is not. Nothing is changed.
+    ///
+    /// # Errors
+    /// A name or a range that is none; a store that fails.
+    pub async fn resolve(&self, tenant: &Name, wishes: &[ResolveWish]) -> Result<Vec<Resolved>, FlowError> {
+        resolving::resolve_all(&self.inner.store, &self.inner.trust, tenant, wishes).await
+    }
+
+    /// The uses of plugins that are behind, or whose release should not be used any more.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn outdated(&self, tenant: &Name) -> Result<Vec<OutdatedUse>, FlowError> {
+        resolving::outdated_uses(&self.inner.store, &self.inner.trust, tenant).await
+    }
+
+    /// The uses of plugins that stop working on or before a day, the earliest first.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub async fn at_risk(&self, tenant: &Name, by: Date) -> Result<Vec<UseAtRisk>, FlowError> {
+        resolving::uses_at_risk(&self.inner.store, &self.inner.trust, tenant, by).await
     }
 }

@@ -25,7 +25,9 @@ use stecker_model::api::{
     AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
     WebhookSecret, WebhookTest,
 };
-use stecker_model::api::{AddSignature, DropRoot, SignatureTaken, TakeRoot, TrustInfo};
+use stecker_model::api::{
+    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+};
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
@@ -542,6 +544,20 @@ impl Operations for Service {
 
     async fn drop_trust_root(&self, drop: &DropRoot) -> Result<TrustInfo, Problem> {
         trust::drop_root(self, &drop.reason).await
+    }
+
+    async fn resolve(&self, wishes: &[ResolveWish]) -> Result<Vec<Resolved>, Problem> {
+        trust::resolve(self, wishes).await
+    }
+
+    async fn outdated(&self) -> Result<Vec<OutdatedUse>, Problem> {
+        let found = self.engine.outdated(&self.tenant).await;
+        found.map_err(problem::flow)
+    }
+
+    async fn at_risk(&self, by: &RiskBy) -> Result<Vec<UseAtRisk>, Problem> {
+        let found = self.engine.at_risk(&self.tenant, by.by).await;
+        found.map_err(problem::flow)
     }
 
     async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem> {

@@ -1,12 +1,14 @@
 //! Trust roots and signatures.
 
-use stecker_model::api::{AddSignature, Problem, SignatureTaken, TrustInfo};
+use stecker_model::api::{AddSignature, Problem, ResolveWish, Resolved, SignatureTaken, TrustInfo};
 
 use super::{Service, reason};
 use crate::problem;
 
 /// Bytes of a trust root or a signature, at most.
 const MAX_BYTES: usize = 1_024 * 1_024;
+/// Uses that are resolved at once, at most.
+const MAX_WISHES: usize = 10_000;
 
 pub(super) async fn show(service: &Service) -> Result<TrustInfo, Problem> {
     service.engine.trust(&service.tenant).await.map_err(problem::flow)
@@ -40,6 +42,18 @@ pub(super) async fn sign(service: &Service, signature: &AddSignature) -> Result<
             &signature.bundle,
             &service.actor,
         )
+        .await
+        .map_err(problem::flow)
+}
+
+pub(super) async fn resolve(service: &Service, wishes: &[ResolveWish]) -> Result<Vec<Resolved>, Problem> {
+    if wishes.len() > MAX_WISHES {
+        let reason = format!("{} uses at once; at most {MAX_WISHES}", wishes.len());
+        return Err(problem::invalid_field("wishes", reason));
+    }
+    service
+        .engine
+        .resolve(&service.tenant, wishes)
         .await
         .map_err(problem::flow)
 }

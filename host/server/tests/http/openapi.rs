@@ -8,9 +8,10 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 68] = [
+const OPERATIONS: [&str; 71] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
+    "get /api/v1/at-risk",
     "get /api/v1/connections",
     "get /api/v1/connections/{name}",
     "get /api/v1/connections/{name}/streams",
@@ -20,6 +21,7 @@ const OPERATIONS: [&str; 68] = [
     "get /api/v1/explain",
     "get /api/v1/flows",
     "get /api/v1/flows/{name}",
+    "get /api/v1/outdated",
     "get /api/v1/quarantine",
     "get /api/v1/quarantine/groups",
     "get /api/v1/reconciles",
@@ -62,6 +64,7 @@ const OPERATIONS: [&str; 68] = [
     "post /api/v1/replays/{name}/abort",
     "post /api/v1/replays/{name}/pause",
     "post /api/v1/replays/{name}/resume",
+    "post /api/v1/resolve",
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",
     "post /api/v1/signatures",
