@@ -158,6 +158,22 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    #[command(flatten)]
+    pub(crate) setup: SetupFile,
+    /// Choose anew what is locked already
+    #[arg(long)]
+    pub(crate) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AtRisk {
+    /// The day, such as 2027-04-01
+    #[arg(long, value_name = "DATE")]
+    pub(crate) by: jiff::civil::Date,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make connections and flows as a file says, all or nothing
@@ -176,6 +192,20 @@ is. `stecker schema setup` prints the file's JSON Schema, for editors.")]
 Plugins that the file names by path are added as releases, because configurations are checked against them; nothing else
 changes.")]
     Plan(SetupFile),
+    /// Write down which release each plugin of a setup comes to
+    #[command(after_help = "Examples:
+  stecker lock -f setup.toml
+  stecker lock -f setup.toml --update         move to the newest releases that the setup accepts
+
+A setup names plugins by name and range (`plugin = { name = \"acme/shop\", version = \"1.4\", upgrade = \"minor\" }`). The lock file
+beside it (setup.lock) has their digests: keep it in version control, and `stecker apply` runs the same releases everywhere.")]
+    Lock(Lock),
+    /// List uses of plugins that are behind, or whose release should not be used any more
+    #[command(after_help = "Examples:\n  stecker outdated\n  stecker outdated --json")]
+    Outdated,
+    /// List uses of plugins that stop working by a day, because a vendor ends the version of its API
+    #[command(after_help = "Examples:\n  stecker at-risk --by 2027-04-01\n  stecker at-risk --by 2027-04-01 --json")]
+    AtRisk(AtRisk),
     /// Connections: systems that are connected
     #[command(
         subcommand,

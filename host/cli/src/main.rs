@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod failure;
+mod locking;
 mod output;
 mod progress;
 mod scaffold;
@@ -77,6 +78,9 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Upstream(command) => commands::upstream(&globals, output, command).await,
         Command::Denials(command) => commands::denials(&globals, output, command).await,
         Command::Tenant(command) => commands::tenant(&globals, output, command).await,
+        Command::Lock(words) => commands::lock(&globals, output, &words.setup.file, words.update).await,
+        Command::Outdated => commands::outdated(&globals, output).await,
+        Command::AtRisk(words) => commands::at_risk(&globals, output, words.by).await,
         Command::Trust(command) => commands::trust(&globals, output, command).await,
         Command::Release(command) => commands::release(&globals, output, command).await,
         Command::Plugin(command) => commands::plugin(&globals, output, command).await,

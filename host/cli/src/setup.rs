@@ -16,6 +16,7 @@ use stecker_server::Operations;
 
 use crate::{
     failure::{Failure, Result, failed, faulty, file},
+    locking,
     output::Output,
     progress::Progress,
 };
@@ -86,9 +87,14 @@ impl SetupFile {
         Ok(read)
     }
 
+    /// As it was read.
+    pub(crate) const fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// Has the host have every plugin, and gives the setup, which names them by digest.
     pub(crate) async fn resolve(
-        self,
+        mut self,
         operations: &dyn Operations,
         output: Output,
     ) -> Result<(Setup, Located)> {
@@ -119,6 +125,7 @@ impl SetupFile {
                 }
             }
         }
+        locking::pin(&mut self.setup, &self.path, operations).await?;
         let located = Located {
             path: self.path,
             places: self.places,

@@ -456,7 +456,7 @@ impl Operations for HttpClient {
     }
 
     async fn at_risk(&self, by: &RiskBy) -> Result<Vec<UseAtRisk>, Problem> {
-        self.get_with(&["at-risk"], by).await
+        self.answer(self.request(Method::GET, &["at-risk"]).query(by)).await
     }
 
     async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem> {

@@ -312,6 +312,11 @@ impl LockFile {
         );
     }
 
+    /// Writes down what one use came to, as another lock has it.
+    pub fn insert(&mut self, user: &str, locked: Locked) {
+        self.uses.insert(user.to_owned(), locked);
+    }
+
     /// A lock of exactly these uses.
     #[must_use]
     pub fn of<'a>(choices: impl IntoIterator<Item = (&'a Wanted, &'a Choice)>) -> Self {
