@@ -13,7 +13,7 @@ use std::{
 
 use stecker_model::{
     Authorization, FlowSpec, Name, RawRequest, Reply, Setup, StreamInfo,
-    api::{CheckReport, Circuit, Fault, FlowStatus, ReconcileRun, ReleaseInfo},
+    api::{CheckReport, Circuit, Fault, FlowStatus, ReconcileRun},
 };
 use stecker_sandbox::Sandbox;
 use stecker_store::{BlobFolder, FlowRow, Lease, Store, StoreError};

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Digest, Grants, Name, Period, RetentionPolicy, RetryPolicy};
+use crate::{Grants, Name, Period, RetentionPolicy, RetryPolicy};
 
 pub use plugin_ref::{PluginRef, UpgradePolicy};
 pub use reconcile::{ReconcilePolicy, RepairKind};

@@ -225,6 +225,7 @@ pub struct UseAtRisk {
 #[into_params(parameter_in = Query)]
 pub struct RiskBy {
     /// The day, `2026-04-01`.
+    #[param(value_type = String, format = Date)]
     #[schema(value_type = String, format = Date)]
     pub by: jiff::civil::Date,
 }

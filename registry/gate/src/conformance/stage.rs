@@ -11,7 +11,7 @@ use serde_json::Value;
 use stecker_model::{HttpLimits, Instances, Limits, Name, Period, TenantLimits};
 use stecker_registry::{Manifest, manifest::KeyEncoding};
 use stecker_sandbox::{
-    Binding, Condition, CredentialError, Credentials, Denial, LogLevel, Observer, Quota, Secret, Storage,
+    Binding, Condition, CredentialError, Credentials, Denial, LogLevel, MemoryBlobs, Observer, Quota, Secret, Storage,
     StorageError, StoredEntry,
 };
 
@@ -29,6 +29,7 @@ pub(super) fn binding(
     // Nobody's: a tenant of that name has no connection, so nothing of anybody is used up or limited by it.
     let name: Name = "conformance-run".parse().ok()?;
     let millis = u64::try_from(call.as_millis()).unwrap_or(u64::MAX);
+    let blobs = MemoryBlobs::default().of(&name, &name);
     Some(Binding {
         tenant: name.clone(),
         connection: name,
@@ -48,6 +49,7 @@ pub(super) fn binding(
         instances: Instances::Fresh,
         credentials: Arc::new(MadeUp::of(manifest)),
         storage: Arc::new(Memory::default()),
+        blobs,
         observer,
     })
 }
