@@ -27,7 +27,7 @@ pub struct Previous<'a> {
 /// The versions of the contract that a component is linked against: all that this build of the host offers.
 #[must_use]
 pub fn contracts() -> Vec<Version> {
-    vec![contract::OFFERED]
+    contract::VERSIONS.to_vec()
 }
 
 /// Examines a release. `previous` is none for a plugin that was never published, and at a host that only installs. Dropping the future ends it.
@@ -58,18 +58,13 @@ pub async fn examine(
     let mut findings = Findings::new(policy);
     match loaded(sandbox, component).await {
         Err((code, seen)) => findings.add(code, &seen),
-        Ok((release, description)) => {
-            let inspection = release.inspection();
-            report.digest = Some(release.digest().clone());
+        Ok(new) => {
+            let inspection = new.inspection();
+            report.digest = Some(new.release.digest().clone());
             report.plugin = Some(inspection.manifest.name.clone());
             report.version = Some(inspection.manifest.version.clone());
             report.contract = Some(inspection.contract.clone());
             report.linked = contracts();
-            let new = Side {
-                bytes: component,
-                release: &release,
-                description: &description,
-            };
             if let Some(previous) = previous {
                 report.compared_with = compare(sandbox, previous, &new, policy, &mut findings).await;
             } else {
@@ -80,7 +75,7 @@ pub async fn examine(
             if let Some(policy) = &policy.conformance
                 && !findings.has_refusal()
             {
-                let conformance = conformance::run(&release, &description, policy).await;
+                let conformance = conformance::run(&new.release, &new.description, policy).await;
                 conformance.tell(&mut findings);
                 report.conformance = Some(conformance);
             }
@@ -97,14 +92,15 @@ pub async fn examine(
     }
 }
 
-/// One of two releases that are compared.
-struct Side<'a> {
-    bytes: &'a [u8],
-    release: &'a Release,
-    description: &'a Value,
+/// A release that was loaded.
+#[derive(Clone)]
+struct Loaded {
+    bytes: Arc<[u8]>,
+    release: Release,
+    description: Value,
 }
 
-impl Side<'_> {
+impl Loaded {
     fn inspection(&self) -> &Inspection {
         self.release.inspection()
     }
@@ -115,14 +111,18 @@ impl Side<'_> {
 }
 
 /// Capped, validated, compiled, linked, and asked what it is.
-async fn loaded(sandbox: &Sandbox, component: &[u8]) -> Result<(Release, Value), (Code, String)> {
-    // A file beyond the cap is refused before anybody copies it.
+async fn loaded(sandbox: &Sandbox, component: &[u8]) -> Result<Loaded, (Code, String)> {
+    let bytes: Arc<[u8]> = Arc::from(component);
     let release = sandbox
-        .load(Arc::<[u8]>::from(component))
+        .load(Arc::clone(&bytes))
         .await
         .map_err(|error| (code_of(&error), error.to_string()))?;
     match release.describe().await {
-        Ok(description) => Ok((release, description)),
+        Ok(description) => Ok(Loaded {
+            bytes,
+            release,
+            description,
+        }),
         Err(
             error @ (CallError::Busy { .. } | CallError::TenantOutOfMemory { .. } | CallError::Host { .. }),
         ) => Err((Code::HostFailed, error.to_string())),
@@ -145,7 +145,7 @@ fn code_of(error: &LoadError) -> Code {
 async fn compare(
     sandbox: &Sandbox,
     previous: Previous<'_>,
-    new: &Side<'_>,
+    new: &Loaded,
     policy: &GatePolicy,
     findings: &mut Findings<'_>,
 ) -> Option<Digest> {
@@ -158,7 +158,7 @@ async fn compare(
         number(findings);
         return None;
     };
-    let (release, description) = match loaded(sandbox, bytes).await {
+    let old = match loaded(sandbox, bytes).await {
         Ok(loaded) => loaded,
         Err((_, why)) => {
             findings.add(
@@ -168,11 +168,6 @@ async fn compare(
             number(findings);
             return None;
         }
-    };
-    let old = Side {
-        bytes,
-        release: &release,
-        description: &description,
     };
     let digest = old.release.digest().clone();
     let old_manifest = &old.inspection().manifest;
@@ -190,18 +185,26 @@ async fn compare(
     }
     number(findings);
     version::check_breaking((old.version(), new.version()), manifest.breaking.len(), findings);
-    worlds(&old, new, findings);
+    worlds(&old, new, findings).await;
     changes::configuration(
-        (old.version(), old.description),
-        (new.version(), new.description),
+        (old.version(), &old.description),
+        (new.version(), &new.description),
         findings,
     );
     changes::capabilities(old_manifest, manifest, findings);
     Some(digest)
 }
 
-fn worlds(old: &Side<'_>, new: &Side<'_>, findings: &mut Findings<'_>) {
-    let difference = match world::compare((old.bytes, old.inspection()), (new.bytes, new.inspection())) {
+async fn worlds(old: &Loaded, new: &Loaded, findings: &mut Findings<'_>) {
+    // Reading a component of some megabytes keeps a thread busy.
+    let (before, after) = (old.clone(), new.clone());
+    let compared = tokio::task::spawn_blocking(move || {
+        world::compare(
+            (&before.bytes, before.inspection()),
+            (&after.bytes, after.inspection()),
+        )
+    });
+    let difference = match compared.await.unwrap_or_else(|error| Err(error.to_string())) {
         Ok(difference) => difference,
         Err(why) => {
             findings.add(

@@ -14,9 +14,9 @@
 //! # async fn publish(sandbox: stecker_sandbox::Sandbox, component: Vec<u8>, before: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
 //! use stecker_gate::{GatePolicy, Previous, examine};
 //!
-//! let released = ["1.0.0".parse()?, "1.1.0".parse()?];
+//! let released: [semver::Version; 2] = ["1.0.0".parse()?, "1.1.0".parse()?];
 //! let previous = Previous { component: Some(&before), released: &released };
-//! let now = "2026-06-01T12:00:00Z".parse()?;
+//! let now: jiff::Timestamp = "2026-06-01T12:00:00Z".parse()?;
 //! match examine(&sandbox, &component, Some(previous), &GatePolicy::publish(), now).await {
 //!     Ok(report) => println!("taken, with {} remarks", report.findings.len()),
 //!     Err(refused) => println!("{refused}"),

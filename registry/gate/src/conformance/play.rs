@@ -22,6 +22,9 @@ const STREAMS: usize = 4;
 /// Records of a page that is asked for; few, so that a plugin that ignores it is seen.
 const PAGE: u32 = 5;
 
+/// Reasons that are told why something was not run.
+const LEFT_OUT: usize = 20;
+
 /// What came of the run.
 pub(super) struct Played {
     pub(super) runs: Vec<Run>,
@@ -91,7 +94,9 @@ impl<'a> Player<'a> {
         }
     }
 
-    pub(super) fn end(self) -> Played {
+    pub(super) fn end(mut self) -> Played {
+        self.left_out.dedup();
+        self.left_out.truncate(LEFT_OUT);
         Played {
             runs: self.runs,
             left_out: self.left_out,

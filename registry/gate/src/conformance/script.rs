@@ -133,11 +133,12 @@ impl Script {
 impl Answers for Script {
     async fn answer(&self, request: AskedRequest) -> Result<GivenAnswer, NoAnswer> {
         if request.by == Asker::Token {
-            let token = r#"{"access_token":"conformance","token_type":"Bearer","expires_in":3600}"#;
+            let token = hex::encode(rand::random::<[u8; 24]>());
+            let answer = format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":3600}}"#);
             return Ok(GivenAnswer {
                 status: 200,
                 headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-                body: Bytes::from_static(token.as_bytes()),
+                body: answer.into(),
                 is_cut_off: false,
             });
         }

@@ -2,18 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use serde_json::Value;
-use stecker_model::{HttpLimits, Instances, Limits, Name, Period, TenantLimits};
+use stecker_model::{Grants, HttpGrant, HttpLimits, Instances, Limits, Name, Period, TenantLimits};
 use stecker_registry::{Manifest, manifest::KeyEncoding};
 use stecker_sandbox::{
-    Binding, Condition, CredentialError, Credentials, Denial, LogLevel, MemoryBlobs, Observer, Quota, Secret, Storage,
-    StorageError, StoredEntry,
+    Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, MemoryBlobs, Observer, Quota, Secret,
+    Storage, StorageError, StoredEntry, TokenLease, Tokens, refresh_token_only,
 };
+use url::Url;
 
 /// Bytes of one answer; what the script calls huge is beyond.
 const ANSWER: u64 = 2 << 20;
@@ -25,7 +26,8 @@ pub(super) fn binding(
     call: Duration,
     observer: Arc<Denied>,
 ) -> Option<Binding> {
-    let grants = manifest.capabilities.as_grants(config).ok()?;
+    let mut grants = manifest.capabilities.as_grants(config).ok()?;
+    grant_tokens(manifest, config, &mut grants);
     // Nobody's: a tenant of that name has no connection, so nothing of anybody is used up or limited by it.
     let name: Name = "conformance-run".parse().ok()?;
     let millis = u64::try_from(call.as_millis()).unwrap_or(u64::MAX);
@@ -54,10 +56,35 @@ pub(super) fn binding(
     })
 }
 
+/// Where tokens come from is granted by itself: the guest does not get there by it.
+fn grant_tokens(manifest: &Manifest, config: &Value, grants: &mut Grants) {
+    let settings = manifest.credentials.values().filter_map(|one| one.oauth.as_ref());
+    let urls = settings.filter_map(|oauth| oauth.token_url.resolve(config).ok());
+    grants.http.extend(urls.filter_map(|url: Url| {
+        let host = url.host_str()?;
+        Some(HttpGrant {
+            host: url
+                .port()
+                .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+            schemes: vec![url.scheme().to_owned()],
+            methods: vec!["POST".to_owned()],
+            ..HttpGrant::default()
+        })
+    }));
+}
+
 /// Secrets that open nothing, in the form that each credential wants, different in every run.
-struct MadeUp(BTreeMap<String, String>);
+struct MadeUp {
+    secrets: BTreeMap<String, String>,
+    /// Of the kinds that a person authorized, or brought a refresh token for, before: every run begins after that.
+    tokens: Mutex<BTreeMap<String, KeptTokens>>,
+}
 
 impl MadeUp {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, KeptTokens>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn of(manifest: &Manifest) -> Self {
         // Hexadecimal digits in a multiple of four are also base64.
         let plain = || hex::encode(rand::random::<[u8; 24]>());
@@ -68,17 +95,61 @@ impl MadeUp {
             };
             (name.as_str().to_owned(), secret)
         });
-        Self(secrets.collect())
+        let secrets: BTreeMap<_, _> = secrets.collect();
+        let kept = |secret: &String| KeptTokens {
+            bytes: refresh_token_only(secret),
+            version: 1,
+        };
+        let tokens = secrets.iter().map(|(name, secret)| (name.clone(), kept(secret)));
+        Self {
+            tokens: Mutex::new(tokens.collect()),
+            secrets,
+        }
     }
 }
 
 #[async_trait]
 impl Credentials for MadeUp {
     async fn secret(&self, name: &str) -> Result<Secret, CredentialError> {
-        let secret = self.0.get(name).ok_or_else(|| CredentialError::NotBound {
+        let secret = self.secrets.get(name).ok_or_else(|| CredentialError::NotBound {
             name: name.to_owned(),
         })?;
         Ok(Secret::with_username("conformance".to_owned(), secret.clone()))
+    }
+
+    fn tokens(&self) -> Option<&dyn Tokens> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Tokens for MadeUp {
+    async fn load(&self, name: &str) -> Result<Option<KeptTokens>, CredentialError> {
+        Ok(self.kept().get(name).cloned())
+    }
+
+    /// A session makes one call at a time, so nobody else ever wants it.
+    async fn lease(&self, _: &str, _: Duration) -> Result<Option<TokenLease>, CredentialError> {
+        Ok(Some(TokenLease(String::new())))
+    }
+
+    async fn store(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        _: Option<i64>,
+        version: u64,
+    ) -> Result<u64, CredentialError> {
+        let next = KeptTokens {
+            bytes: bytes.to_vec().into(),
+            version: version + 1,
+        };
+        self.kept().insert(name.to_owned(), next);
+        Ok(version + 1)
+    }
+
+    async fn release(&self, _: &str, _: &TokenLease) -> Result<(), CredentialError> {
+        Ok(())
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{env, fs, path::PathBuf};
 
 use serde_json::json;
-use stecker_gate::{Check, CheckOutcome, GatePolicy, Severity};
+use stecker_gate::{Check, CheckOutcome, GatePolicy, Previous, Severity};
+use stecker_registry::{embed_manifest, inspect};
 
-use crate::support::{codes, report};
+use crate::support::{codes, quick, report};
 
-/// What a first-party plugin may be warned of, and what it cannot show in front of a script that knows nothing of its system.
 const PLUGINS: [&str; 6] = ["demo-shop", "demo-erp", "stripe", "tryton", "vendure", "jq"];
 
 fn component(name: &str) -> Option<Vec<u8>> {
@@ -52,5 +52,24 @@ async fn every_one_passes_both_gates() {
         }
         let installed = report(&component, None, &GatePolicy::install()).await;
         assert_eq!(installed.findings, [], "{name}");
+    }
+}
+
+/// What real toolchains write is compared with itself: nothing that is the same may look different.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_one_can_follow_itself() {
+    for name in PLUGINS {
+        let Some(component) = component(name) else { return };
+        let mut manifest = inspect(&component).unwrap().manifest;
+        let released = [manifest.version.clone()];
+        manifest.version.patch += 1;
+        let next = embed_manifest(&component, &manifest).unwrap();
+        let previous = Previous {
+            component: Some(&component),
+            released: &released,
+        };
+        let report = report(&next, Some(previous), &quick()).await;
+        assert_eq!(report.findings, [], "{name}");
+        assert!(report.compared_with.is_some(), "{name}");
     }
 }

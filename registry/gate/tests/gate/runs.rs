@@ -177,8 +177,13 @@ const HTTP: &str = "[[capabilities.http]]
 
 /// Sends a POST without looking at the answer, reads nothing, and calls everything delivered.
 fn careless(url: &str) -> Plugin {
+    asking(url, HTTP, "")
+}
+
+/// The same with this in the request.
+fn asking(url: &str, manifest: &str, more: &str) -> Plugin {
     Plugin {
-        manifest: HTTP.to_owned(),
+        manifest: manifest.to_owned(),
         description: r#"{"title":"Guest","config":{"type":"object"},"streams":[{"name":"orders","title":"Orders","modes":["read","write"]}]}"#
             .to_owned(),
         world: "import stecker:plugin/http@1.0.0; export stecker:plugin/source@1.0.0; export stecker:plugin/destination@1.0.0;
@@ -189,7 +194,7 @@ fn careless(url: &str) -> Plugin {
             "(data (i32.const 4096) \"POST{url}\")
              (func $ask
                 (i32.store (i32.const 5000) (i32.const 4096)) (i32.store (i32.const 5004) (i32.const 4))
-                (i32.store (i32.const 5008) (i32.const 4100)) (i32.store (i32.const 5012) (i32.const {}))
+                (i32.store (i32.const 5008) (i32.const 4100)) (i32.store (i32.const 5012) (i32.const {})) {more}
                 (call $send (i32.const 5000) (i32.const 6000)))
              (func (export \"stecker:plugin/source@1.0.0#read\") (param i32 i32 i32 i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (call $ask) (i32.const 2048))
              (func (export \"stecker:plugin/source@1.0.0#acknowledge\") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 2048))
@@ -233,4 +238,34 @@ async fn a_host_that_the_manifest_does_not_name_is_seen() {
     assert_eq!(outcome(&report, Check::WithinManifest), CheckOutcome::Failed);
     assert_eq!(report.conformance.as_ref().unwrap().requests, 0);
     assert_eq!(outcome(&report, Check::NothingInvented), CheckOutcome::Failed);
+}
+
+/// The credential's option in the request: a discriminant, and the name `api`.
+const CREDENTIAL: &str = "(i32.store (i32.const 4800) (i32.const 0x697061))
+    (i32.store8 (i32.const 5036) (i32.const 1)) (i32.store (i32.const 5040) (i32.const 4800)) (i32.store (i32.const 5044) (i32.const 3))";
+
+#[tokio::test]
+async fn credentials_of_every_kind_are_there() {
+    let oauth = "[credentials.api.oauth]\ntoken-url = \"https://login.example/token\"\n";
+    let code = format!("{oauth}authorize-url = \"https://login.example/authorize\"\n");
+    let signing = "[credentials.api.signing]\nalgorithm = \"sha256\"\nencoding = \"hex\"\nmessage = \"{method}\"\n\
+                   headers = { x-signature = \"{signature}\" }\n";
+    for (kind, more) in [
+        ("bearer", ""),
+        ("basic", ""),
+        ("oauth2-client-credentials", oauth),
+        ("oauth2-refresh-token", oauth),
+        ("oauth2-authorization-code", &code),
+        ("hmac-request", signing),
+    ] {
+        let manifest = format!("{HTTP}[credentials.api]\nkind = \"{kind}\"\ndescription = \"d\"\n{more}");
+        let report = run(&asking("https://shop.example/orders", &manifest, CREDENTIAL)).await;
+        let run = report.conformance.as_ref().unwrap();
+        assert!(run.requests > 10, "{kind}: {run:?}");
+        assert_eq!(
+            outcome(&report, Check::WithinManifest),
+            CheckOutcome::Passed,
+            "{kind}: {run:?}"
+        );
+    }
 }
