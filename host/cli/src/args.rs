@@ -204,7 +204,9 @@ beside it (setup.lock) has their digests: keep it in version control, and `steck
     #[command(after_help = "Examples:\n  stecker outdated\n  stecker outdated --json")]
     Outdated,
     /// List uses of plugins that stop working by a day, because a vendor ends the version of its API
-    #[command(after_help = "Examples:\n  stecker at-risk --by 2027-04-01\n  stecker at-risk --by 2027-04-01 --json")]
+    #[command(
+        after_help = "Examples:\n  stecker at-risk --by 2027-04-01\n  stecker at-risk --by 2027-04-01 --json"
+    )]
     AtRisk(AtRisk),
     /// Connections: systems that are connected
     #[command(

@@ -96,7 +96,8 @@ impl Releases {
             .await?
             .ok_or_else(|| FlowError::not_found("release", digest))?;
         // Before anything of it is compiled.
-        let inspection = stecker_registry::inspect(&component).map_err(|error| FlowError::Load(error.to_string()))?;
+        let inspection =
+            stecker_registry::inspect(&component).map_err(|error| FlowError::Load(error.to_string()))?;
         self.trust.require(tenant, &inspection, Some(&component)).await?;
         let release = self
             .sandbox

@@ -7,16 +7,15 @@ use jiff::civil::Date;
 use semver::{Version, VersionReq};
 use stecker_model::{
     Digest, Name, PluginRef, UpgradePolicy,
-    api::{
-        ChosenRelease, Fault, OutdatedUse, PassedRelease, ResolveWish, Resolved, UseAtRisk,
-    },
+    api::{ChosenRelease, Fault, OutdatedUse, PassedRelease, ResolveWish, Resolved, UseAtRisk},
 };
 use stecker_registry::{Inspection, PluginName, component, contract};
 use stecker_store::Store;
 use stecker_trust::{
     compat::CapabilityDiff,
     resolve::{
-        Hazard, InUse, Known, MoveTo, Note, Pinned, Policy, Trust as Trusted, Wish, at_risk, outdated, resolve,
+        Hazard, InUse, Known, MoveTo, Note, Pinned, Policy, Trust as Trusted, Wish, at_risk, outdated,
+        resolve,
     },
 };
 
@@ -66,7 +65,10 @@ impl Stock {
             uses: Vec::new(),
         };
         for connection in store.connections(tenant).await? {
-            stock.add_use(format!("connection/{}", connection.spec.name), &connection.spec.plugin);
+            stock.add_use(
+                format!("connection/{}", connection.spec.name),
+                &connection.spec.plugin,
+            );
         }
         for flow in store.flows(tenant).await? {
             for (index, step) in flow.spec.transforms.iter().enumerate() {
@@ -79,7 +81,9 @@ impl Stock {
     /// A use that names a digest alone wishes for exactly that: it is told of newer ones, and never moves by itself.
     fn add_use(&mut self, user: String, plugin: &PluginRef) {
         let Some(digest) = &plugin.digest else { return };
-        let Some((known, _)) = self.release(digest) else { return };
+        let Some((known, _)) = self.release(digest) else {
+            return;
+        };
         let wish = Wish {
             name: known.name.clone(),
             range: plugin.range().unwrap_or(VersionReq::STAR),
@@ -171,7 +175,10 @@ fn wish(wished: &ResolveWish) -> Result<Wish, String> {
         ..PluginRef::default()
     };
     Ok(Wish {
-        name: wished.name.parse().map_err(|error| format!("`{}`: {error}", wished.name))?,
+        name: wished
+            .name
+            .parse()
+            .map_err(|error| format!("`{}`: {error}", wished.name))?,
         range: range.range()?,
         policy: policy(wished.upgrade),
         approved: wished.approved.clone(),
@@ -247,7 +254,8 @@ pub(crate) async fn uses_at_risk(
     by: Date,
 ) -> Result<Vec<UseAtRisk>, FlowError> {
     let stock = Stock::of(store, trust, tenant).await?;
-    let mut found = stock.each(|used, known| at_risk(std::slice::from_ref(used), by, known, &contract::VERSIONS));
+    let mut found =
+        stock.each(|used, known| at_risk(std::slice::from_ref(used), by, known, &contract::VERSIONS));
     found.sort_by(|a, b| (a.on, &a.user).cmp(&(b.on, &b.user)));
     let found = found.into_iter().map(|risk| {
         let (kind, what, url) = told(&risk.hazard);

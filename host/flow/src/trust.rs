@@ -126,8 +126,9 @@ impl Trust {
                 digest: row.digest,
                 taken_at: row.taken_at,
                 expires_at: root.document().expires.map(Timestamp::as_millisecond),
-                document: serde_json::to_value(root.document())
-                    .map_err(|error| StoreError::internal(format!("a trust root has no JSON form: {error}")))?,
+                document: serde_json::to_value(root.document()).map_err(|error| {
+                    StoreError::internal(format!("a trust root has no JSON form: {error}"))
+                })?,
             }),
             _ => None,
         };

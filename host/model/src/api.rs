@@ -48,8 +48,8 @@ pub use replay_preview::{
 pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 pub use trust::{
-    AddSignature, ChosenRelease, DropRoot, OutdatedUse, PassedRelease, ReleaseTrust, ResolveWish, Resolved, RiskBy,
-    RootInfo, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+    AddSignature, ChosenRelease, DropRoot, OutdatedUse, PassedRelease, ReleaseTrust, ResolveWish, Resolved,
+    RiskBy, RootInfo, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
 };
 pub use upstream::{
     Breaker, BreakerState, CloseUpstream, UpstreamHold, UpstreamHost, UpstreamInfo, UpstreamLearned,

@@ -47,8 +47,8 @@ pub use secret::{
 };
 pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
-    PluginRef, Priority, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef, TransformSpec, UpgradePolicy,
-    Trigger, UpstreamBudget, UpstreamSpec, WebhookLimits,
+    PluginRef, Priority, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef, TransformSpec,
+    Trigger, UpgradePolicy, UpstreamBudget, UpstreamSpec, WebhookLimits,
 };
 pub use tenant::TenantLimits;
 pub use tokens::{Slice, take_slice};

@@ -9,11 +9,12 @@ use reqwest::{
 };
 use serde::de::DeserializeOwned;
 use stecker_model::api::{
-    AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
-    WebhookSecret, WebhookTest,
+    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo,
+    UseAtRisk,
 };
 use stecker_model::api::{
-    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+    AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
+    WebhookSecret, WebhookTest,
 };
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
@@ -456,7 +457,8 @@ impl Operations for HttpClient {
     }
 
     async fn at_risk(&self, by: &RiskBy) -> Result<Vec<UseAtRisk>, Problem> {
-        self.answer(self.request(Method::GET, &["at-risk"]).query(by)).await
+        self.answer(self.request(Method::GET, &["at-risk"]).query(by))
+            .await
     }
 
     async fn add_signature(&self, signature: &AddSignature) -> Result<SignatureTaken, Problem> {

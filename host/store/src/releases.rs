@@ -61,11 +61,13 @@ impl Store {
         let mut tx = self.begin_tx().await?;
         tenants::require(&mut tx, tenant, "").await?;
         let size = to_i64(component.len());
-        sqlx::query("INSERT INTO components (digest, component) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
-            .bind(info.digest.as_str())
-            .bind(component)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO components (digest, component) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING",
+        )
+        .bind(info.digest.as_str())
+        .bind(component)
+        .execute(&mut *tx)
+        .await?;
         let added = sqlx::query(
             "INSERT INTO releases (tenant, digest, name, version, roles, size, added_at, inspection) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, digest) DO NOTHING",
@@ -129,10 +131,10 @@ impl Store {
             "SELECT c.component FROM releases AS r JOIN components AS c ON c.digest = r.digest \
              WHERE r.tenant = $1 AND r.digest = $2",
         )
-            .bind(tenant.as_str())
-            .bind(digest.as_str())
-            .fetch_optional(self.reader())
-            .await?;
+        .bind(tenant.as_str())
+        .bind(digest.as_str())
+        .fetch_optional(self.reader())
+        .await?;
         row.map(|row| row.bytes("component")).transpose()
     }
 

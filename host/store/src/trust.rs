@@ -102,7 +102,12 @@ impl Store {
         let entry = AuditEntry {
             at: next.taken_at,
             actor: actor.to_owned(),
-            action: if before.is_none() { "trust.establish" } else { "trust.rotate" }.to_owned(),
+            action: if before.is_none() {
+                "trust.establish"
+            } else {
+                "trust.rotate"
+            }
+            .to_owned(),
             subject: format!("tenant/{tenant}"),
             detail: serde_json::json!({ "version": next.version, "digest": next.digest }),
         };
@@ -176,14 +181,16 @@ impl Store {
                 "there are {MAX_SIGNATURES} signatures of {component} already"
             )));
         }
-        sqlx::query("INSERT INTO signatures (tenant, component, id, bundle, seen_at) VALUES ($1, $2, $3, $4, $5)")
-            .bind(tenant.as_str())
-            .bind(component.as_str())
-            .bind(&*id)
-            .bind(storable("a signature", bundle)?)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO signatures (tenant, component, id, bundle, seen_at) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(tenant.as_str())
+        .bind(component.as_str())
+        .bind(&*id)
+        .bind(storable("a signature", bundle)?)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
         let entry = AuditEntry {
             at: now,
             actor: actor.to_owned(),
@@ -200,7 +207,11 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn signatures(&self, tenant: &Name, component: &Digest) -> Result<Vec<SignatureRow>, StoreError> {
+    pub async fn signatures(
+        &self,
+        tenant: &Name,
+        component: &Digest,
+    ) -> Result<Vec<SignatureRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT bundle, seen_at FROM signatures WHERE tenant = $1 AND component = $2 ORDER BY seen_at, id",
         )

@@ -4,9 +4,7 @@ use semver::Version;
 use stecker_model::HttpGrant;
 use toml::de::{DeTable, DeValue};
 
-use super::{
-    BlobCapability, Breaking, HttpCapability, Manifest, ManifestError, Upstream, check_credential,
-};
+use super::{BlobCapability, Breaking, HttpCapability, Manifest, ManifestError, Upstream, check_credential};
 
 /// The contract's version that has `blobs` first.
 const BLOBS_SINCE: Version = Version::new(1, 1, 0);

@@ -47,8 +47,16 @@ impl Keys {
         fs::write(&plain, document.to_string()).unwrap();
         fs::write(&pem, self.operator.to_pem().unwrap().as_str()).unwrap();
         let path = |path: &Path| path.display().to_string();
-        host.cli(["trust", "new", &path(&plain), "--key", &path(&pem), "--output", &path(&signed)])
-            .unwrap();
+        host.cli([
+            "trust",
+            "new",
+            &path(&plain),
+            "--key",
+            &path(&pem),
+            "--output",
+            &path(&signed),
+        ])
+        .unwrap();
         host.cli(["trust", "take", &path(&signed)]).unwrap()
     }
 
@@ -65,8 +73,13 @@ impl Keys {
         let bundle = folder.join("bundle.json");
         let now = "2026-06-01T00:00:00Z".parse().unwrap();
         fs::write(&bundle, Bundle::sign(&subject, &self.author, now).to_json()).unwrap();
-        host.cli(["trust", "sign", &component.display().to_string(), &bundle.display().to_string()])
-            .unwrap()
+        host.cli([
+            "trust",
+            "sign",
+            &component.display().to_string(),
+            &bundle.display().to_string(),
+        ])
+        .unwrap()
     }
 }
 
@@ -91,9 +104,13 @@ async fn only_what_is_signed_and_not_revoked_is_loaded() {
     let Some(artifacts) = Artifacts::or_skip() else {
         return;
     };
-    let scene = Scene::by_webhook(&artifacts, Faults::off(), |setup| setup).await.unwrap();
+    let scene = Scene::by_webhook(&artifacts, Faults::off(), |setup| setup)
+        .await
+        .unwrap();
     scene.systems.set_webhook_url(Some(scene.url()));
-    let booked = |orders: usize| move |_: &_, systems: &stecker_simulators::Running| systems.account().verdict().booked >= orders;
+    let booked = |orders: usize| {
+        move |_: &_, systems: &stecker_simulators::Running| systems.account().verdict().booked >= orders
+    };
     scene.systems.create_orders(3);
     scene.until("three orders are booked", booked(3)).await.unwrap();
 
@@ -101,7 +118,9 @@ async fn only_what_is_signed_and_not_revoked_is_loaded() {
     let folder = scene.folder.path().to_owned();
     keys.take(&scene.host, &folder, 1, &json!([]));
     assert!(
-        loaded(&scene.host).iter().all(|(_, loads, code)| !loads && code == "not-signed"),
+        loaded(&scene.host)
+            .iter()
+            .all(|(_, loads, code)| !loads && code == "not-signed"),
         "{:?}",
         loaded(&scene.host)
     );
@@ -109,25 +128,47 @@ async fn only_what_is_signed_and_not_revoked_is_loaded() {
     scene.systems.create_orders(2);
     for _ in 0..20 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        assert_eq!(scene.systems.account().verdict().booked, 3, "nothing that is not signed delivers");
+        assert_eq!(
+            scene.systems.account().verdict().booked,
+            3,
+            "nothing that is not signed delivers"
+        );
     }
     for plugin in PLUGINS {
         let component = artifacts.plugin(plugin).unwrap();
         keys.sign(&scene.host, &folder, &component);
     }
-    assert!(loaded(&scene.host).iter().all(|(_, loads, _)| *loads), "{:?}", loaded(&scene.host));
-    scene.until("all five orders are booked", booked(5)).await.unwrap();
+    assert!(
+        loaded(&scene.host).iter().all(|(_, loads, _)| *loads),
+        "{:?}",
+        loaded(&scene.host)
+    );
+    scene
+        .until("all five orders are booked", booked(5))
+        .await
+        .unwrap();
 
     // What a release is taken back for stops it, signed or not.
     let erp = artifacts.plugin("demo-erp").unwrap();
     let digest = stecker_registry::inspect(&fs::read(erp).unwrap()).unwrap().digest;
-    let revoked = json!([{ "digest": digest, "since": "2026-06-02T00:00:00Z", "reason": "it sends totals in cents" }]);
+    let revoked =
+        json!([{ "digest": digest, "since": "2026-06-02T00:00:00Z", "reason": "it sends totals in cents" }]);
     keys.take(&scene.host, &folder, 2, &revoked);
-    let stopped: Vec<_> = loaded(&scene.host).into_iter().filter(|(_, loads, _)| !loads).collect();
-    assert_eq!(stopped, [("stecker/demo-erp".to_owned(), false, json!("release-revoked"))]);
+    let stopped: Vec<_> = loaded(&scene.host)
+        .into_iter()
+        .filter(|(_, loads, _)| !loads)
+        .collect();
+    assert_eq!(
+        stopped,
+        [("stecker/demo-erp".to_owned(), false, json!("release-revoked"))]
+    );
     scene.systems.create_orders(1);
     for _ in 0..20 {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        assert_eq!(scene.systems.account().verdict().booked, 5, "what is revoked delivers nothing");
+        assert_eq!(
+            scene.systems.account().verdict().booked,
+            5,
+            "what is revoked delivers nothing"
+        );
     }
 }

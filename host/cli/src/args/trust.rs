@@ -64,7 +64,9 @@ next call; `stecker trust show` tells which that is.")]
         document: PathBuf,
     },
     /// End the trust root: every release that the tenant has is loaded again
-    #[command(after_help = "Examples:\n  stecker trust drop --reason 'the key was lost; a new root follows'\n\nFor whoever runs the host.")]
+    #[command(
+        after_help = "Examples:\n  stecker trust drop --reason 'the key was lost; a new root follows'\n\nFor whoever runs the host."
+    )]
     Drop {
         /// Why; kept in the audit trail
         #[arg(long, value_name = "TEXT")]

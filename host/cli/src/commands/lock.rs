@@ -28,9 +28,10 @@ async fn write(target: &Target, output: Output, setup: SetupFile, path: &Path, u
     let before = locking::read(path)?.unwrap_or_default();
     let (mut kept, mut open) = (LockFile::default(), Vec::new());
     for (place, wish) in wanted {
-        let agrees = before.check(std::slice::from_ref(&place)).iter().all(|fault| {
-            matches!(fault, stecker_trust::lock::LockFault::Unused { .. })
-        });
+        let agrees = before
+            .check(std::slice::from_ref(&place))
+            .iter()
+            .all(|fault| matches!(fault, stecker_trust::lock::LockFault::Unused { .. }));
         match before.get(&place.user) {
             Some(locked) if agrees && !update => kept.insert(&place.user, locked.clone()),
             _ => open.push((place, wish)),

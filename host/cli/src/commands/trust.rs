@@ -82,7 +82,9 @@ async fn answer(target: &Target, output: Output, command: Asked) -> Result<()> {
                 match (&taken.refused, taken.has_release) {
                     (Some(reason), _) => page.line(format!("{} {reason}", warn("not loaded even so:"))),
                     (None, true) => page.line("the release is loaded"),
-                    (None, false) => page.line("the release itself is not here yet; `stecker release add` adds it"),
+                    (None, false) => {
+                        page.line("the release itself is not here yet; `stecker release add` adds it")
+                    }
                 }
             })?;
             return Ok(());
@@ -114,7 +116,11 @@ fn show(page: &mut Page, info: &TrustInfo) {
 }
 
 fn row(release: &ReleaseTrust) -> Vec<String> {
-    let by: Vec<&str> = release.signed_by.iter().map(stecker_model::Name::as_str).collect();
+    let by: Vec<&str> = release
+        .signed_by
+        .iter()
+        .map(stecker_model::Name::as_str)
+        .collect();
     vec![
         format!("{}@{}", release.name, release.version),
         release.digest.short().to_owned(),

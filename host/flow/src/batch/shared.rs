@@ -79,12 +79,16 @@ mod tests {
         assert_eq!(shared.lookup(), most);
         for _ in 0..10 {
             let asked = shared.lookup();
-            shared.lookup_size.after(asked, Duration::ZERO, DEADLINE, Went::Refused);
+            shared
+                .lookup_size
+                .after(asked, Duration::ZERO, DEADLINE, Went::Refused);
         }
         assert_eq!((shared.lookup(), shared.batch()), (1, most));
         for _ in 0..100 {
             let asked = shared.lookup();
-            shared.lookup_size.after(asked, Duration::ZERO, DEADLINE, Went::Answered);
+            shared
+                .lookup_size
+                .after(asked, Duration::ZERO, DEADLINE, Went::Answered);
         }
         assert_eq!(shared.lookup(), most, "and with more again when it answers");
     }

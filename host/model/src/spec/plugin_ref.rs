@@ -78,7 +78,10 @@ impl PluginRef {
         if let Some(name) = &self.name {
             let parts = name.split('/').collect::<Vec<_>>();
             if parts.len() != 2 || parts.iter().any(|part| part.is_empty()) {
-                return Some((".name", format!("`{name}` is no plugin's name; write `namespace/name`")));
+                return Some((
+                    ".name",
+                    format!("`{name}` is no plugin's name; write `namespace/name`"),
+                ));
             }
             return self.range().err().map(|reason| (".version", reason));
         }

@@ -22,11 +22,12 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use stecker_flow::{Engine, now_ms};
 use stecker_model::api::{
-    AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
-    WebhookSecret, WebhookTest,
+    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo,
+    UseAtRisk,
 };
 use stecker_model::api::{
-    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+    AddWebhook, DeliveryFilter, DisableWebhook, RotateWebhookSecret, WebhookDelivery, WebhookInfo,
+    WebhookSecret, WebhookTest,
 };
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};

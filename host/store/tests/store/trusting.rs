@@ -29,7 +29,11 @@ async fn a_trust_root_follows_the_one_that_is_in_force(world: World) {
     store.put_trust_root(tenant, None, &first, "ada").await.unwrap();
     assert_eq!(store.trust_root(tenant).await.unwrap(), Some(first.clone()));
     let row = store.tenant_row(tenant).await.unwrap().unwrap();
-    assert_eq!(row.trust, Some(first.digest.clone()), "bindings are made anew by this");
+    assert_eq!(
+        row.trust,
+        Some(first.digest.clone()),
+        "bindings are made anew by this"
+    );
     // Two at the same time: one of them saw what is no longer in force.
     let second = root(2, 'b');
     for after in [None, Some(&second.digest)] {
@@ -126,10 +130,15 @@ async fn a_component_is_kept_once_and_belongs_to_whoever_added_it(world: World) 
         assert_eq!(found.as_deref(), Some(&*component));
     }
     let mut connection = AnyConnection::connect(&world.url).await.unwrap();
-    let row = sqlx::query("SELECT (SELECT COUNT(*) FROM components) AS components, (SELECT COUNT(*) FROM releases) AS releases")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    assert_eq!((row.get::<i64, _>("components"), row.get::<i64, _>("releases")), (1, 2));
+    let row = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM components) AS components, (SELECT COUNT(*) FROM releases) AS releases",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(
+        (row.get::<i64, _>("components"), row.get::<i64, _>("releases")),
+        (1, 2)
+    );
     connection.close().await.unwrap();
 }

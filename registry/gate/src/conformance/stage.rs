@@ -11,8 +11,8 @@ use serde_json::Value;
 use stecker_model::{Grants, HttpGrant, HttpLimits, Instances, Limits, Name, Period, TenantLimits};
 use stecker_registry::{Manifest, manifest::KeyEncoding};
 use stecker_sandbox::{
-    Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, MemoryBlobs, Observer, Quota, Secret,
-    Storage, StorageError, StoredEntry, TokenLease, Tokens, refresh_token_only,
+    Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, MemoryBlobs, Observer,
+    Quota, Secret, Storage, StorageError, StoredEntry, TokenLease, Tokens, refresh_token_only,
 };
 use url::Url;
 

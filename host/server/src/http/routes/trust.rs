@@ -2,7 +2,8 @@
 
 use axum::Json;
 use stecker_model::api::{
-    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo, UseAtRisk,
+    AddSignature, DropRoot, OutdatedUse, ResolveWish, Resolved, RiskBy, SignatureTaken, TakeRoot, TrustInfo,
+    UseAtRisk,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
