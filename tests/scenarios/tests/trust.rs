@@ -7,7 +7,7 @@
     reason = "a test that fails says where"
 )]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use stecker_scenarios::{Artifacts, Host, Scene};

@@ -131,7 +131,7 @@ async fn a_redirect_is_decided_on_like_any_other() {
         ..to("/")
     };
     match send(&answered(&script), request).await {
-        Err(Failure::RedirectDenied(denial)) => assert_eq!(denial.rule, "http.host"),
+        Err(Failure::AnswerDenied(denial)) => assert_eq!(denial.rule, "http.host"),
         other => panic!("{other:?}"),
     }
     assert_eq!(script.asked().len(), 1);
