@@ -296,14 +296,14 @@ fn check_import(name: &str, item: Option<&ComponentItem>, types: TypesRef<'_>) -
         let list = contract::IMPORTS.map(|(name, _)| name).join(", ");
         return Err(unknown(
             name.to_owned(),
-            &format!("its interfaces of the contract are {list}"),
+            &format!("it has {}, whose interfaces are {list}", contract::offered()),
         ));
     };
     for function in item.map(|item| functions_of(item, types)).unwrap_or_default() {
         if !functions.contains(&function.as_str()) {
             let why = format!(
-                "the interface has this function only in a version after {}",
-                contract::OFFERED
+                "it has {}, and the interface got this function in a later version",
+                contract::offered()
             );
             return Err(unknown(format!("{name}#{function}"), &why));
         }

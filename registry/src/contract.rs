@@ -13,12 +13,17 @@ use serde::{Deserialize, Serialize};
 pub const PACKAGE: &str = "stecker:plugin";
 
 /// The newest version of the contract that this host offers. It also takes every plugin of the same major that imports nothing newer.
-pub const OFFERED: Version = Version::new(1, 0, 0);
+pub const OFFERED: Version = Version::new(1, 1, 0);
+
+/// Every version that this host links, ascending.
+pub const VERSIONS: [Version; 2] = [Version::new(1, 0, 0), OFFERED];
 
 /// What this host offers, for people.
-pub(crate) fn offered() -> String {
+#[must_use]
+pub fn offered() -> String {
+    let versions = VERSIONS.map(|version| format!("{PACKAGE}@{version}")).join(", ");
     format!(
-        "{PACKAGE}@{OFFERED} and what is compatible with it (any {}.x that imports nothing newer)",
+        "{versions} and what is compatible with them (any {}.x that imports nothing newer)",
         OFFERED.major
     )
 }
@@ -118,7 +123,7 @@ impl Kind {
 }
 
 /// The interfaces of the contract that a plugin can import, each with its functions.
-pub const IMPORTS: [(&str, &[&str]); 7] = [
+pub const IMPORTS: [(&str, &[&str]); 9] = [
     ("types", &[]),
     ("http", &["send", "send-many"]),
     ("storage", &["get", "put", "delete", "list-keys"]),
@@ -126,6 +131,8 @@ pub const IMPORTS: [(&str, &[&str]); 7] = [
     ("log", &["write"]),
     ("clock", &["now", "monotonic-ms"]),
     ("random", &["bytes"]),
+    ("blobs", &["stat", "read", "write"]),
+    ("http-blobs", &["send"]),
 ];
 
 /// The interfaces of WASI 0.2 that the host links, because guests of other toolchains import them whether they use them or not.
@@ -217,6 +224,16 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use super::*;
+
+    #[test]
+    fn every_published_version_of_the_major_is_offered() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+        let published: BTreeSet<Version> = std::fs::read_dir(folder)
+            .expect("the contract is there")
+            .filter_map(|entry| Version::parse(&entry.ok()?.file_name().to_string_lossy()).ok())
+            .collect();
+        assert_eq!(published, BTreeSet::from(VERSIONS));
+    }
 
     /// The WIT files are the truth; the tables are the copy.
     #[test]

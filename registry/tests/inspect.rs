@@ -7,7 +7,10 @@
     reason = "in a test, that is how a broken assumption shows"
 )]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use proptest::prelude::*;
 use stecker_registry::{
@@ -17,12 +20,22 @@ use stecker_registry::{
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
-/// The contract's WIT, put together as one nested package of a text, with its version exchanged.
+/// The contract's WIT, put together as one nested package of a text, with its version exchanged. Versions that are not there have what 1.0.0
+/// has.
 fn contract(version: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/1.0.0");
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let own = wit.join(version);
+    contract_of(if own.is_dir() { own } else { wit.join("1.0.0") }, version)
+}
+
+fn contract_of(folder: PathBuf, version: &str) -> String {
     let mut text = format!("package stecker:plugin@{version} {{\n");
-    for file in ["types.wit", "imports.wit", "roles.wit", "worlds.wit"] {
-        let source = fs::read_to_string(folder.join(file)).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "wit") {
+            continue;
+        }
+        let source = fs::read_to_string(path).unwrap();
         text.extend(
             source
                 .lines()
@@ -219,6 +232,63 @@ fn unknown_imports_are_named() {
         error.to_string().contains("stecker:plugin/random@1.1.0#shuffle"),
         "{error}"
     );
+}
+
+/// A host that is older than the plugin says which import it lacks and what it has.
+#[test]
+fn what_only_a_later_version_has_is_named_with_the_hosts_versions() {
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/1.1.0");
+    let text = contract_of(wit, "1.2.0");
+    for (later, import, named) in [
+        (
+            text.replace(
+                "interface blobs {",
+                "interface blobs {\n  remove: func(digest: string);",
+            ),
+            "blobs",
+            "stecker:plugin/blobs@1.2.0#remove",
+        ),
+        (
+            text.replace(
+                "interface random {",
+                "interface queue { push: func(); }\n\ninterface random {",
+            ),
+            "queue",
+            "stecker:plugin/queue@1.2.0",
+        ),
+    ] {
+        let world = format!("import stecker:plugin/{import}@1.2.0; export stecker:plugin/meta@1.2.0;");
+        let error = refused(&plugin(&later, &world));
+        assert_eq!(error.code(), "unknown-import", "{error}");
+        for part in [named, "stecker:plugin@1.0.0, stecker:plugin@1.1.0"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_read_off_what_the_plugin_names() {
+    let of = |version: &str, text: &str, world: &str| {
+        let mut manifest = manifest();
+        manifest.contract = version.parse().unwrap();
+        inspect(&embed_manifest(&component(text, world), &manifest).unwrap())
+    };
+    let (first, second) = (contract("1.0.0"), contract("1.1.0"));
+    let old = of("1.0.0", &first, CONNECTOR).unwrap();
+    assert_eq!(old.contract.to_string(), "1.0.0");
+    let new = of("1.1.0", &second, &CONNECTOR.replace("@1.0.0", "@1.1.0")).unwrap();
+    assert_eq!(new.contract.to_string(), "1.1.0");
+    assert!(
+        new.imports
+            .contains(&"stecker:plugin/http-blobs@1.1.0".to_owned()),
+        "{:?}",
+        new.imports
+    );
+    // What the SDK makes of a plugin with blobs: the roles of the first version, and the imports that are new.
+    let mixed = format!("{CONNECTOR} import stecker:plugin/blobs@1.1.0;");
+    let both = of("1.1.0", &(first + &second), &mixed).unwrap();
+    assert_eq!(both.contract.to_string(), "1.1.0");
+    assert_eq!(both.roles, old.roles);
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub struct Grants {
     /// Room in the key/value store; none: no storage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageGrant>,
+    /// Bytes that the host keeps for the connection outside of plugins' memory; none: no blobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<BlobGrant>,
 }
 
 /// Requests to one host or one family of hosts.
@@ -199,6 +202,25 @@ impl StorageGrant {
     #[must_use]
     pub const fn usual_rate() -> u32 {
         200
+    }
+}
+
+/// Bytes that the host keeps for the connection, named by their content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BlobGrant {
+    /// Bytes of all blobs that the connection has put there and that are still kept. Each counts 4 KiB at least.
+    pub max_bytes: u64,
+    /// Bytes of one blob; 128 MiB unless said otherwise. It also bounds a request whose body has blobs in it.
+    #[serde(default = "BlobGrant::usual_size")]
+    pub max_blob_bytes: u64,
+}
+
+impl BlobGrant {
+    /// How large one blob may be where nobody says.
+    #[must_use]
+    pub const fn usual_size() -> u64 {
+        128 << 20
     }
 }
 

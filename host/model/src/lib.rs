@@ -29,7 +29,7 @@ pub use difference::{Difference, Place, difference};
 pub use duration::Period;
 pub use error::{ErrorCode, PluginError};
 pub use fail_point::FAIL_POINTS;
-pub use grant::{GrantFault, Grants, HttpGrant, StorageGrant};
+pub use grant::{BlobGrant, GrantFault, Grants, HttpGrant, StorageGrant};
 pub use name::{Digest, InvalidName, Name, RecordId};
 pub use plugin::{CallUsage, PluginUse, Probe, StreamInfo};
 pub use reconcile::{

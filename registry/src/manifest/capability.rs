@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stecker_model::{Grants, HttpGrant, StorageGrant};
+use stecker_model::{BlobGrant, Grants, HttpGrant, StorageGrant};
 
 use super::host::{HostPattern, InvalidHost};
 
@@ -16,6 +16,9 @@ pub struct Capabilities {
     /// The key/value store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageCapability>,
+    /// Bytes that the host keeps outside of the plugin's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<BlobCapability>,
 }
 
 /// Requests to some hosts.
@@ -53,6 +56,17 @@ pub struct StorageCapability {
     /// Operations a second, at least 1; 200 unless said otherwise.
     #[serde(default = "StorageGrant::usual_rate")]
     pub ops_per_second: u32,
+}
+
+/// Blobs: bytes that the host keeps, named by their content. Part of the contract since 1.1.0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BlobCapability {
+    /// Bytes of all blobs that the connection puts there, at least 1.
+    pub max_bytes: u64,
+    /// Bytes of one blob, at least 1; 128 MiB unless said otherwise.
+    #[serde(default = "BlobGrant::usual_size")]
+    pub max_blob_bytes: u64,
 }
 
 /// The scheme of a URL.
@@ -123,6 +137,10 @@ impl Capabilities {
                 max_bytes: storage.max_bytes,
                 max_keys: storage.max_keys,
                 ops_per_second: storage.ops_per_second,
+            }),
+            blobs: self.blobs.as_ref().map(|blobs| BlobGrant {
+                max_bytes: blobs.max_bytes,
+                max_blob_bytes: blobs.max_blob_bytes,
             }),
         };
         for capability in &self.http {

@@ -1,10 +1,13 @@
 //! The rules that reach over several fields, checked after every field is well-formed by itself.
 
+use semver::Version;
 use stecker_model::HttpGrant;
 use toml::de::{DeTable, DeValue};
 
-use super::{HttpCapability, Manifest, ManifestError, Upstream, check_credential};
+use super::{BlobCapability, HttpCapability, Manifest, ManifestError, Upstream, check_credential};
 
+/// The contract's version that has `blobs` first.
+const BLOBS_SINCE: Version = Version::new(1, 1, 0);
 const MAX_TITLE: usize = 80;
 pub(super) const MAX_TEXT: usize = 2_000;
 const MAX_MEMORY_MIB: u32 = 1_024;
@@ -91,6 +94,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Fault> {
             }
         }
     }
+    if let Some(blobs) = &manifest.capabilities.blobs {
+        check_blobs(blobs, &manifest.contract)?;
+    }
     for (name, credential) in &manifest.credentials {
         check_credential::check(name.as_str(), credential, &manifest.capabilities.http)?;
     }
@@ -151,6 +157,30 @@ fn check_http(index: &str, capability: &HttpCapability) -> Result<(), Fault> {
         ));
     }
     within(&path("purpose"), &capability.purpose, MAX_TEXT)
+}
+
+fn check_blobs(blobs: &BlobCapability, contract: &Version) -> Result<(), Fault> {
+    for (field, value) in [
+        ("max-bytes", blobs.max_bytes),
+        ("max-blob-bytes", blobs.max_blob_bytes),
+    ] {
+        if value == 0 {
+            return Err(Fault::new(
+                &["capabilities", "blobs", field],
+                "is 0, which is no room for a blob; leave the table out or ask for at least 1",
+            ));
+        }
+    }
+    if *contract < BLOBS_SINCE {
+        return Err(Fault::new(
+            &["capabilities", "blobs"],
+            format!(
+                "came with contract {BLOBS_SINCE}, and the plugin says that it is built against {contract}; build it against {BLOBS_SINCE} and say \
+                 contract = \"{BLOBS_SINCE}\", or remove the table"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn check_upstream(index: &str, upstream: &Upstream) -> Result<(), Fault> {

@@ -42,7 +42,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use stecker_model::Name;
 use url::Url;
 
-pub use capability::{Capabilities, HttpCapability, Method, Scheme, StorageCapability};
+pub use capability::{BlobCapability, Capabilities, HttpCapability, Method, Scheme, StorageCapability};
 pub use credential::{
     ClientAuth, Credential, CredentialKind, KeyEncoding, OAuth, SignatureEncoding, Signing, SigningAlgorithm,
 };

@@ -351,3 +351,41 @@ fn a_secret_for_signatures_can_say_how_it_is_read() {
     );
     assert!(fails(&elsewhere).to_string().contains("hmac-secret"));
 }
+
+#[test]
+fn blobs_are_asked_for_by_plugins_of_a_contract_that_has_them() {
+    let asking = |contract: &str, blobs: &str| {
+        altered("contract = \"1.0.0\"", &format!("contract = \"{contract}\"")).replace(
+            "[capabilities.storage]",
+            &format!("[capabilities.blobs]\n{blobs}\n[capabilities.storage]"),
+        )
+    };
+    let manifest = Manifest::from_toml(&asking("1.1.0", "max-bytes = 1000")).unwrap();
+    assert_eq!(
+        Manifest::from_json(manifest.to_canonical_json().as_bytes()).unwrap(),
+        manifest
+    );
+    let blobs = manifest
+        .capabilities
+        .as_grants(&json!({}))
+        .unwrap()
+        .blobs
+        .unwrap();
+    assert_eq!((blobs.max_bytes, blobs.max_blob_bytes), (1_000, 128 << 20));
+    for (contract, blobs, says) in [
+        ("1.1.0", "max-bytes = 0", "no room for a blob"),
+        (
+            "1.1.0",
+            "max-bytes = 10\nmax-blob-bytes = 0",
+            "no room for a blob",
+        ),
+        ("1.1.0", "", "missing field `max-bytes`"),
+        ("1.0.0", "max-bytes = 10", "came with contract 1.1.0"),
+    ] {
+        let error = fails(&asking(contract, blobs));
+        assert!(
+            error.to_string().contains(says) && error.line.is_some(),
+            "{blobs}: {error}"
+        );
+    }
+}

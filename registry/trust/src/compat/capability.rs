@@ -42,6 +42,8 @@ pub enum ChangeKind {
     Secret,
     /// The key/value store.
     Storage,
+    /// Bytes that the host keeps outside of the plugin.
+    Blobs,
     /// Memory and time.
     Limits,
 }
@@ -81,6 +83,7 @@ impl CapabilityDiff {
                         ChangeKind::NewSecret => "credential",
                         ChangeKind::Secret => "credential's use",
                         ChangeKind::Storage => "storage",
+                        ChangeKind::Blobs => "blobs",
                         ChangeKind::Limits => "limit",
                     };
                     format!("{sign} {kind}: {}\n", change.what)
@@ -119,6 +122,18 @@ fn beyond(old: &Manifest, new: &Manifest) -> Vec<Change> {
         ] {
             if wanted > had {
                 more(ChangeKind::Storage, format!("{wanted} {unit} rather than {had}"));
+            }
+        }
+    }
+    let blobs = |manifest: &Manifest| {
+        let blobs = manifest.capabilities.blobs.as_ref();
+        blobs.map(|blobs| [blobs.max_bytes, blobs.max_blob_bytes])
+    };
+    if let Some(wants) = blobs(new) {
+        let has = blobs(old).unwrap_or_default();
+        for ((wanted, had), unit) in wants.into_iter().zip(has).zip(["bytes", "bytes a blob"]) {
+            if wanted > had {
+                more(ChangeKind::Blobs, format!("{wanted} {unit} rather than {had}"));
             }
         }
     }

@@ -4,7 +4,7 @@ const MANIFEST: &str = r#"
 name = "acme/shop"
 version = "1.4.0"
 title = "Acme Shop"
-contract = "1.0.0"
+contract = "1.1.0"
 
 [[capabilities.http]]
 hosts = ["*.acme.example"]
@@ -94,6 +94,11 @@ fn what_a_release_asks_for_beyond_the_one_before() {
                 "- storage: 10000 keys",
                 "- storage: 200 operations",
             ],
+        ),
+        (
+            "[capabilities.storage]",
+            "[capabilities.blobs]\nmax-bytes = 5000\nmax-blob-bytes = 1000\n[capabilities.storage]",
+            &["+ blobs: 1000 bytes a blob", "+ blobs: 5000 bytes rather"],
         ),
         (
             "[credentials.api]",
