@@ -9,7 +9,7 @@
 use std::{error::Error, io::BufRead as _, sync::Arc};
 
 use stecker_model::{Grants, Limits, Name, Operation, Period, Record, Transformed};
-use stecker_sandbox::{Binding, NoCredentials, NoStorage, Sandbox, SandboxOptions, TracingObserver};
+use stecker_sandbox::{Binding, NoBlobs, NoCredentials, NoStorage, Sandbox, SandboxOptions, TracingObserver};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(TracingObserver),
     })?;
 

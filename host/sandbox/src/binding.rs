@@ -7,6 +7,8 @@ use serde::Serialize;
 use stecker_model::{Grants, Instances, Limits, Name, TenantLimits};
 use zeroize::Zeroizing;
 
+use crate::blob::BlobStore;
+
 /// Everything about one connection (or one use of a transform) that calls need.
 #[derive(Clone)]
 pub struct Binding {
@@ -31,6 +33,8 @@ pub struct Binding {
     pub credentials: Arc<dyn Credentials>,
     /// This connection's key/value store.
     pub storage: Arc<dyn Storage>,
+    /// The tenant's blobs, as this connection has them.
+    pub blobs: Arc<dyn BlobStore>,
     /// Gets the guest's log lines, and what was refused to it.
     pub observer: Arc<dyn Observer>,
 }

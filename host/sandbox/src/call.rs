@@ -20,7 +20,7 @@ use crate::{
         wasi,
         wasi_http::WasiHttp,
     },
-    contract::v1_0,
+    contract,
     cpu::Paced,
     detached::Detached,
     egress::{
@@ -69,6 +69,8 @@ pub(crate) struct Bound {
     pub(crate) scrubber: Arc<Scrubber>,
     /// Whether there is storage at all, and who says no otherwise.
     pub(crate) storage: crate::capability::storage::Access,
+    /// The same for blobs.
+    pub(crate) blobs: crate::blob::room::Access,
     /// The credentials of kind `hmac-secret`, and how each is read as a key.
     pub(crate) hmac_secrets: std::collections::BTreeMap<String, stecker_registry::manifest::KeyEncoding>,
     pub(crate) memory_limit: usize,
@@ -132,6 +134,11 @@ impl Bound {
             scrubber,
             egress: Egress::new(manifest, &config, &binding, &release.inner().sandbox.network)?,
             storage: crate::capability::storage::Access::of(
+                manifest,
+                &binding.grants,
+                binding.tenant_limits.ceiling.as_ref(),
+            ),
+            blobs: crate::blob::room::Access::of(
                 manifest,
                 &binding.grants,
                 binding.tenant_limits.ceiling.as_ref(),
@@ -246,7 +253,7 @@ pub(crate) async fn run<T: Send>(
     bound: &Arc<Bound>,
     place: Option<&Arc<WarmPlace>>,
     (at_most, priority): (Option<Duration>, Priority),
-    function: impl for<'a> FnOnce(&'a v1_0::Guest, &'a mut Live, &'a String) -> GuestResult<'a, T> + Send,
+    function: impl for<'a> FnOnce(&'a contract::Guest, &'a mut Live, &'a String) -> GuestResult<'a, T> + Send,
 ) -> Called<T> {
     let release = release.inner();
     let sandbox = &release.sandbox;

@@ -70,7 +70,8 @@ pub enum LoadError {
     },
     /// Its imports or exports have other types than the contract.
     #[error(
-        "the plugin does not fit this host: {message}. Build it with the unchanged WIT files of a contract version that this host offers"
+        "the plugin does not fit this host: {message}. Build it with the unchanged WIT files of a contract version that this host offers; it has {}",
+        stecker_registry::contract::offered()
     )]
     Link {
         /// What does not fit.

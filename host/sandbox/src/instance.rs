@@ -17,7 +17,7 @@ use tokio::{
 };
 use wasmtime::{Store, component::Instance};
 
-use crate::{call::CallState, contract::v1_0::Loaded};
+use crate::{call::CallState, contract::Loaded};
 
 /// A store and the instance in it.
 pub(crate) struct Live {

@@ -17,6 +17,7 @@
 
 mod aot;
 mod binding;
+mod blob;
 mod call;
 mod capability;
 mod check;
@@ -41,6 +42,7 @@ pub use binding::{
     Binding, Condition, CredentialError, Credentials, Denial, KeptTokens, LogLevel, NoCredentials, NoStorage,
     Observer, Quota, Secret, Storage, StorageError, StoredEntry, TokenLease, Tokens, TracingObserver,
 };
+pub use blob::{BlobError, BlobQuota, BlobStore, BlobStream, BlobWriter, MemoryBlobs, NoBlobs};
 pub use call::Called;
 pub use compiler::{CompileBounds, Compiler, compile_as_child};
 pub use egress::oauth::refresh_token_only;

@@ -11,9 +11,9 @@ use tokio::sync::OnceCell;
 
 use crate::{
     binding::{Binding, NoCredentials, NoStorage, TracingObserver},
+    blob::NoBlobs,
     call::{self, Bound},
-    check,
-    contract::v1_0,
+    check, contract,
     error::{BindError, CallError},
     sandbox::SandboxInner,
     session::Session,
@@ -48,7 +48,7 @@ impl WeakRelease {
 pub(crate) struct ReleaseInner {
     pub(crate) sandbox: Arc<SandboxInner>,
     pub(crate) inspection: Inspection,
-    pub(crate) guest: v1_0::Guest,
+    pub(crate) guest: contract::Guest,
     from_cache: bool,
     description: OnceCell<serde_json::Value>,
 }
@@ -57,7 +57,7 @@ impl ReleaseInner {
     pub(crate) fn new(
         sandbox: Arc<SandboxInner>,
         inspection: Inspection,
-        guest: v1_0::Guest,
+        guest: contract::Guest,
         from_cache: bool,
     ) -> Self {
         Self {
@@ -172,6 +172,7 @@ fn binding_of_nobody() -> Binding {
         instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(TracingObserver),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     call::CallState,
     capability,
     compiler::CompileQueue,
-    contract::v1_0,
+    contract,
     cpu::Cpu,
     egress::{Network, post::Poster},
     engine::SandboxOptions,
@@ -94,7 +94,7 @@ impl Sandbox {
             .unwrap_or(1);
         let tenants = Tenants::default();
         let mut linker = Linker::new(&engine);
-        v1_0::add_to_linker(&mut linker)
+        contract::add_to_linker(&mut linker)
             .and_then(|()| capability::wasi::add_to_linker(&mut linker))
             .and_then(|()| capability::wasi_http::add_to_linker(&mut linker))
             .map_err(|error| SandboxError::Engine {
@@ -264,6 +264,6 @@ fn link(
         .linker
         .instantiate_pre(component)
         .map_err(|error| fits_not(&error))?;
-    let guest = v1_0::Guest::new(pre, &inspection.roles).map_err(|error| fits_not(&error))?;
+    let guest = contract::Guest::new(pre, &inspection.roles).map_err(|error| fits_not(&error))?;
     Ok(ReleaseInner::new(sandbox, inspection, guest, from_cache))
 }

@@ -12,7 +12,7 @@ use crate::{
     call::{self, Bound, Called, GuestResult},
     capability::http::denied,
     check, check_reconcile,
-    contract::v1_0::Guest,
+    contract::Guest,
     egress::{Failure, Supply},
     error::CallError,
     instance::{Live, WarmPlace},
@@ -121,7 +121,7 @@ impl Session {
     fn failed(&self, failure: Failure) -> CallError {
         let error = match failure {
             Failure::Error(error) => error,
-            Failure::Denied(denial) | Failure::RedirectDenied(denial) => {
+            Failure::Denied(denial) | Failure::AnswerDenied(denial) => {
                 denied(&*self.bound.binding.observer, *denial)
             }
         };

@@ -47,26 +47,28 @@ pub(super) async fn send_within(
     request: HttpRequest,
     budget: &ResponseBudget,
 ) -> Result<HttpResponse, PluginError> {
-    let binding = &caller.bound.binding;
-    let exchange = Exchange {
+    let sent = caller.bound.egress.send(request, exchange_of(caller, budget));
+    sent.await.map_err(|failure| told(caller, failure))
+}
+
+pub(super) fn exchange_of<'a>(caller: &'a Caller, budget: &'a ResponseBudget) -> Exchange<'a> {
+    Exchange {
         remaining: caller.remaining(),
         priority: caller.priority,
         budget,
         meter: &caller.meter,
-        credentials: &binding.credentials,
+        credentials: &caller.bound.binding.credentials,
         scrubber: &caller.bound.scrubber,
-    };
-    match caller.bound.egress.send(request, exchange).await {
-        Ok(response) => Ok(response),
-        Err(Failure::Denied(denial)) => {
-            let denial = caller.bound.scrubber.denial(*denial);
-            Err(denied(&*binding.observer, denial))
-        }
-        Err(Failure::RedirectDenied(denial)) => {
-            let denial = caller.bound.scrubber.denial(*denial);
-            Err(egress::maybe(denied(&*binding.observer, denial)))
-        }
-        Err(Failure::Error(error)) => Err(caller.bound.scrubber.error(error)),
+    }
+}
+
+/// What the guest hears of a failure, and the operator of a denial.
+pub(super) fn told(caller: &Caller, failure: Failure) -> PluginError {
+    let (observer, scrubber) = (&*caller.bound.binding.observer, &caller.bound.scrubber);
+    match failure {
+        Failure::Denied(denial) => denied(observer, scrubber.denial(*denial)),
+        Failure::AnswerDenied(denial) => egress::maybe(denied(observer, scrubber.denial(*denial))),
+        Failure::Error(error) => scrubber.error(error),
     }
 }
 

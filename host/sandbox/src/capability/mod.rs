@@ -1,5 +1,7 @@
 //! What guests may import, one file each. None of these knows a contract version: they take and give the model's types.
 
+pub(crate) mod blobs;
+pub(crate) mod bound;
 pub(crate) mod clock;
 pub(crate) mod crypto;
 pub(crate) mod http;

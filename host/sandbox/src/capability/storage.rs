@@ -5,7 +5,6 @@
 
 use std::{
     future::Future,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,9 +14,13 @@ use stecker_registry::Manifest;
 use crate::{
     binding::{Condition, Denial, Quota, StorageError, StoredEntry},
     call::{Caller, DeadlinePassed},
-    capability::http::denied,
+    capability::{
+        bound::{Bound, Bucket, Layer, least},
+        http::denied,
+    },
 };
 
+const CAPABILITY: &str = "storage";
 const MAX_KEY: usize = 512;
 const MAX_VALUE: usize = 1 << 20;
 const MAX_LIST: u32 = 1_000;
@@ -38,39 +41,6 @@ pub(crate) struct Room {
     max_keys: Bound<u64>,
     ops_per_second: Bound<u32>,
     bucket: Bucket,
-}
-
-/// The least of what several allow, and who allows no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bound<T> {
-    value: T,
-    layer: Layer,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layer {
-    Manifest,
-    Grant,
-    Ceiling,
-}
-
-impl Layer {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Grant => "grant",
-            Self::Ceiling => "ceiling",
-        }
-    }
-
-    /// The table that the bound stands in, where the layer is written down.
-    const fn table(self) -> &'static str {
-        match self {
-            Self::Manifest => "[capabilities.storage]",
-            Self::Grant => "[connection.grants.storage]",
-            Self::Ceiling => "[ceiling.storage]",
-        }
-    }
 }
 
 impl Access {
@@ -101,12 +71,7 @@ impl Access {
 
 /// The refusal of somebody who allows no storage at all.
 fn nothing(layer: Layer, max_bytes: u64) -> Denial {
-    Denial {
-        rule: "storage".to_owned(),
-        layer: layer.name().to_owned(),
-        asked: "using the key/value store".to_owned(),
-        smallest_grant: format!("{}\nmax-bytes = {max_bytes}", layer.table()),
-    }
+    layer.nothing(CAPABILITY, "using the key/value store", max_bytes)
 }
 
 impl Room {
@@ -169,54 +134,8 @@ impl Room {
             rule: rule.to_owned(),
             layer: layer.name().to_owned(),
             asked,
-            smallest_grant: format!("{}\n{bytes}{line}", layer.table()),
+            smallest_grant: format!("{}\n{bytes}{line}", layer.table(CAPABILITY)),
         }
-    }
-}
-
-/// Of equal bounds the one of the operator is named, who can change it most easily.
-fn least<T: Ord + Copy>(
-    asked: &StorageGrant,
-    granted: &StorageGrant,
-    ceiling: Option<&StorageGrant>,
-    of: impl Fn(&StorageGrant) -> T,
-) -> Bound<T> {
-    let mut least = Bound {
-        value: of(granted),
-        layer: Layer::Grant,
-    };
-    for (layer, storage) in [(Layer::Manifest, Some(asked)), (Layer::Ceiling, ceiling)] {
-        if let Some(value) = storage.map(&of).filter(|value| *value < least.value) {
-            least = Bound { value, layer };
-        }
-    }
-    least
-}
-
-/// A token bucket that holds one second's worth.
-#[derive(Debug)]
-struct Bucket {
-    per_second: f64,
-    state: Mutex<(f64, Instant)>,
-}
-
-impl Bucket {
-    fn new(per_second: u32, now: Instant) -> Self {
-        let per_second = f64::from(per_second);
-        Self {
-            per_second,
-            state: Mutex::new((per_second, now)),
-        }
-    }
-
-    fn take(&self, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tokens, at) = *state;
-        let gained = now.saturating_duration_since(at).as_secs_f64() * self.per_second;
-        let tokens = (tokens + gained).min(self.per_second);
-        let taken = tokens >= 1.0;
-        *state = (if taken { tokens - 1.0 } else { tokens }, now.max(at));
-        taken
     }
 }
 

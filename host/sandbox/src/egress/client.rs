@@ -2,7 +2,6 @@
 
 use std::{error::Error as _, time::Duration};
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use reqwest::{
     Method,
@@ -13,13 +12,15 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{
-    Failure, HttpResponse, ResponseBudget, cause,
+    Failure, HttpResponse, ResponseBudget,
+    body::Body,
+    cause,
     decode::{Coding, Decoder, Fault},
     headers, maybe_sent, not_sent, policy,
     quota::Quota,
     resolve::ForbiddenAddresses,
 };
-use crate::meter::Meter;
+use crate::{blob::BlobError, meter::Meter};
 
 /// A request with all that the host puts in.
 pub(super) struct Outgoing {
@@ -27,15 +28,15 @@ pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    pub(super) body: Option<Bytes>,
+    pub(super) body: Body,
 }
 
 impl Outgoing {
     /// Bytes as they cross the network, roughly: HTTP/2 compresses headers, TLS adds a little.
     pub(super) fn size(&self) -> u64 {
         let line = self.method.as_str().len() + self.url.as_str().len();
-        let body = self.body.as_ref().map_or(0, Bytes::len);
-        u64::try_from(line + headers::size(&self.headers) + body).unwrap_or(u64::MAX)
+        let head = u64::try_from(line + headers::size(&self.headers)).unwrap_or(u64::MAX);
+        head.saturating_add(self.body.len())
     }
 }
 
@@ -50,6 +51,12 @@ impl Traffic<'_> {
     fn count(&self, bytes: u64) {
         self.meter.http_bytes(bytes);
         self.quota.count(bytes);
+    }
+
+    /// Of an answer's body.
+    pub(super) fn received(&self, bytes: usize) {
+        self.meter.bytes_in(bytes);
+        self.count(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 }
 
@@ -66,7 +73,7 @@ pub(super) async fn send(
         .client
         .request(method.clone(), url.clone())
         .headers(outgoing.headers);
-    if let Some(body) = outgoing.body {
+    if let Some(body) = outgoing.body.into_wire() {
         request = request.body(body);
     }
     // Not reqwest's own time-out: that of the whole exchange, connecting included, has to be told from that of connecting.
@@ -94,10 +101,18 @@ pub(super) async fn send(
     Ok(response)
 }
 
-fn too_late() -> PluginError {
+pub(super) fn too_late() -> PluginError {
     maybe_sent(
         ErrorCode::Transient,
         "there was no complete answer within the time that the request has",
+    )
+    .with_detail("cause", cause::TIMEOUT)
+}
+
+pub(super) fn stopped(status: u16, idle: Duration) -> PluginError {
+    maybe_sent(
+        ErrorCode::Transient,
+        format!("the answer (status {status}) stopped half-way: nothing came for {idle:?}"),
     )
     .with_detail("cause", cause::TIMEOUT)
 }
@@ -107,6 +122,15 @@ fn not_answered(error: &reqwest::Error, method: &Method, url: &Url) -> Failure {
     while let Some(inner) = cause {
         if let Some(ForbiddenAddresses(addresses)) = inner.downcast_ref() {
             return policy::deny_addresses(method, url, addresses).into();
+        }
+        if let Some(error) = inner.downcast_ref::<BlobError>() {
+            let code = match error {
+                BlobError::NotFound { .. } => ErrorCode::NotFound,
+                BlobError::Damaged { .. } => ErrorCode::Data,
+                BlobError::Quota { .. } | BlobError::Unavailable { .. } => ErrorCode::Transient,
+            };
+            let message = format!("the request broke off: {error}");
+            return maybe_sent(code, message).into();
         }
         cause = inner.source();
     }
@@ -151,20 +175,10 @@ pub(super) async fn receive(
             Ok(None) => break,
             Ok(Some(chunk)) => chunk.map_err(|error| failed(&error))?,
             Err(_) if until == bounds.deadline => return Err(too_late()),
-            Err(_) => {
-                return Err(maybe_sent(
-                    ErrorCode::Transient,
-                    format!(
-                        "the answer (status {status}) stopped half-way: nothing came for {:?}",
-                        bounds.idle
-                    ),
-                )
-                .with_detail("cause", cause::TIMEOUT));
-            }
+            Err(_) => return Err(stopped(status, bounds.idle)),
         };
         is_empty &= chunk.is_empty();
-        traffic.meter.bytes_in(chunk.len());
-        traffic.count(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        traffic.received(chunk.len());
         decoder
             .push(&chunk)
             .map_err(|fault| unfit(fault, status, bounds))?;
@@ -179,7 +193,7 @@ pub(super) async fn receive(
 }
 
 /// `decoded`: the length of a body that no longer has the coding and the length that its headers say.
-fn for_guest(headers: &HeaderMap, decoded: Option<usize>) -> Vec<(String, String)> {
+pub(super) fn for_guest(headers: &HeaderMap, decoded: Option<usize>) -> Vec<(String, String)> {
     headers
         .iter()
         .filter(|(name, _)| decoded.is_none() || **name != CONTENT_ENCODING)
@@ -220,7 +234,7 @@ fn unfit(fault: Fault, status: u16, bounds: Bounds<'_>) -> PluginError {
 }
 
 /// Only what failed before there was a connection has certainly not been acted on.
-fn failed(error: &reqwest::Error) -> PluginError {
+pub(super) fn failed(error: &reqwest::Error) -> PluginError {
     let message = describe(error);
     if error.is_builder() {
         return not_sent(

@@ -36,7 +36,8 @@ pub(super) struct Outbound<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a mut Url,
     pub(super) headers: &'a mut HeaderMap,
-    pub(super) body: &'a [u8],
+    /// None: it is not in memory.
+    pub(super) body: Option<&'a [u8]>,
 }
 
 /// Where secrets come from, and who is told of them.
@@ -109,7 +110,10 @@ pub(super) fn token_grants(manifest: &Manifest, config: &serde_json::Value) -> G
             }
         })
         .collect();
-    Grants { http, storage: None }
+    Grants {
+        http,
+        ..Grants::default()
+    }
 }
 
 impl CredentialUses {
@@ -336,11 +340,25 @@ impl Use {
             CredentialKind::HmacRequest => {
                 let signing = self.credential.signing.as_ref();
                 let signing = signing.ok_or_else(|| unusable("what is signed with"))?;
+                let body = match outbound.body {
+                    Some(body) => body,
+                    None if !signing::needs_body(signing) => &[],
+                    None => {
+                        return Err(not_sent(
+                            ErrorCode::Unsupported,
+                            format!(
+                                "the credential `{name}` signs the body, and this one comes out of blobs piece by piece. Send it from memory, or with \
+                                 another credential"
+                            ),
+                        )
+                        .into());
+                    }
+                };
                 let signable = Signable {
                     method: outbound.method,
                     url: outbound.url,
                     headers: outbound.headers,
-                    body: outbound.body,
+                    body,
                     now: jiff::Timestamp::now(),
                     nonce: rand::random(),
                 };

@@ -68,7 +68,7 @@ fn granted() -> Grants {
             grant("*.shop.example", &["https", "http"], &[]),
             grant("203.0.114.7:8443", &["https"], &[]),
         ],
-        storage: None,
+        ..Grants::default()
     }
 }
 
@@ -260,7 +260,7 @@ fn no_grant_means_more_than_it_says() {
             };
             let grants = Grants {
                 http: vec![grant.clone()],
-                storage: None,
+                ..Grants::default()
             };
             let policy = match Policy::new(&grants, &grants, None) {
                 Ok(policy) => policy,

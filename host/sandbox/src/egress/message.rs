@@ -35,8 +35,8 @@ pub(crate) struct HttpResponse {
 pub(crate) enum Failure {
     /// Nothing was sent.
     Denied(Box<Denial>),
-    /// The request was sent, and may have been acted on; where its answer redirects to is denied.
-    RedirectDenied(Box<Denial>),
+    /// The request was sent, and may have been acted on; where its answer redirects to, or what would become of its answer, is denied.
+    AnswerDenied(Box<Denial>),
     Error(PluginError),
 }
 
@@ -68,14 +68,14 @@ impl Failure {
                 ];
                 is_silence.contains(&cause).then(|| error.message.clone())
             }
-            Self::Denied(_) | Self::RedirectDenied(_) => None,
+            Self::Denied(_) | Self::AnswerDenied(_) => None,
         }
     }
 
     /// The same, of a request that follows from the answer to another.
     pub(super) fn after_sending(self) -> Self {
         match self {
-            Self::Denied(denial) | Self::RedirectDenied(denial) => Self::RedirectDenied(denial),
+            Self::Denied(denial) | Self::AnswerDenied(denial) => Self::AnswerDenied(denial),
             Self::Error(error) => Self::Error(maybe(error)),
         }
     }

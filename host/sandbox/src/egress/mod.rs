@@ -14,10 +14,13 @@
 //! - [`message`]: what goes in and comes out, and the room for it.
 //! - [`decode`]: takes the content coding off, within bounds. Pure.
 //! - [`redirect`]: where an answer sends to, for guests that want to follow. Pure.
+//! - [`body`]: what a request carries, in memory or not.
+//! - [`sink`]: answers that become blobs.
 //! - [`cause`]: why there was no answer, for programs.
 //! - [`post`]: what the host itself sends, by the same rules.
 
 mod address;
+pub(crate) mod body;
 pub(crate) mod cause;
 mod client;
 mod credential;
@@ -33,20 +36,24 @@ mod redirect;
 mod resolve;
 pub(crate) mod scrub;
 mod signing;
+pub(crate) mod sink;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use stecker_model::{Authorization, ErrorCode, Grants, HttpLimits, Priority};
 use stecker_registry::Manifest;
 use tokio::time::Instant;
 
 use crate::{
     binding::{Binding, Credentials},
+    blob::Stored,
     error::BindError,
     meter::Meter,
     upstream::{Pass, Upstreams, Way},
 };
+use body::{Body, Pieces};
 use client::{Bounds, Outgoing, Traffic};
 pub(crate) use credential::Supply;
 use credential::{CredentialUses, Outbound, UsedToken};
@@ -59,6 +66,7 @@ use quota::{Quota, Quotas};
 use redirect::Wanted;
 use resolve::Resolver;
 use scrub::Scrubber;
+use sink::Sink;
 
 /// For one exchange, whatever the guest asks for.
 const MAX_TIME: Duration = Duration::from_secs(120);
@@ -179,19 +187,37 @@ impl Egress {
         request: HttpRequest,
         exchange: Exchange<'_>,
     ) -> Result<HttpResponse, Failure> {
+        Ok(self.exchange(request, None, None, exchange).await?.0)
+    }
+
+    /// The same for what is not in memory: `pieces` in place of the request's body, and `sink` for the body of an answer with a status of 200
+    /// to 299.
+    pub(crate) async fn exchange(
+        &self,
+        request: HttpRequest,
+        pieces: Option<Arc<Pieces>>,
+        sink: Option<Sink<'_>>,
+        exchange: Exchange<'_>,
+    ) -> Result<(HttpResponse, Option<Stored>), Failure> {
         let wish = request
             .timeout_ms
             .map_or(MAX_TIME, |ms| Duration::from_millis(ms.into()));
         let deadline = Instant::now() + wish.min(MAX_TIME).min(exchange.remaining);
         let hops = redirect::hops(&request.options)?;
-        let wanted = self.wanted(request)?;
+        let mut wanted = self.wanted(request, pieces)?;
+        if sink.is_some() {
+            wanted
+                .headers
+                .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let supply = exchange.supply();
         self.credentials.learn_all(supply).await;
-        let (answer, used) = self.attempt(wanted.clone(), hops, deadline, exchange).await?;
-        if let (401, Some(name), Some(used)) = (answer.status, &wanted.credential, used)
+        let attempt = |wanted| self.attempt(wanted, hops, deadline, sink, exchange);
+        let (answer, used) = attempt(wanted.clone()).await?;
+        if let (401, Some(name), Some(used)) = (answer.0.status, &wanted.credential, used)
             && self.credentials.renew(name, &used, supply).await?
         {
-            return Ok(self.attempt(wanted, hops, deadline, exchange).await?.0);
+            return Ok(attempt(wanted).await?.0);
         }
         Ok(answer)
     }
@@ -202,8 +228,9 @@ impl Egress {
         mut wanted: Wanted,
         mut hops: u8,
         deadline: Instant,
+        sink: Option<Sink<'_>>,
         exchange: Exchange<'_>,
-    ) -> Result<(HttpResponse, Option<UsedToken>), Failure> {
+    ) -> Result<((HttpResponse, Option<Stored>), Option<UsedToken>), Failure> {
         let traffic = Traffic {
             meter: exchange.meter,
             quota: &self.quota,
@@ -235,12 +262,19 @@ impl Egress {
             idle: self.idle,
             deadline,
         };
-        let response = client::receive(response, bounds, traffic).await?;
-        Ok((exchange.scrubber.response(response), used))
+        let (response, stored) = match sink.filter(|_| response.status().is_success()) {
+            None => (client::receive(response, bounds, traffic).await?, None),
+            Some(sink) => {
+                let receiving = sink.receive(response, bounds, traffic, exchange.scrubber);
+                let (response, stored) = receiving.await?;
+                (response, Some(stored))
+            }
+        };
+        Ok(((exchange.scrubber.response(response), stored), used))
     }
 
     /// Reads what the guest wrote, without deciding about it.
-    fn wanted(&self, request: HttpRequest) -> Result<Wanted, Failure> {
+    fn wanted(&self, request: HttpRequest, pieces: Option<Arc<Pieces>>) -> Result<Wanted, Failure> {
         let url = policy::parse(&request.url)?;
         let method = policy::parse_method(&request.method)?;
         let mut headers = headers::of_guest(&request.headers)?;
@@ -253,8 +287,24 @@ impl Egress {
                 .map_or(IDEMPOTENCY_HEADER, |(_, header)| header.as_str());
             idempotency = Some(headers::set_idempotency_key(&mut headers, header, key)?);
         }
-        let size = request.body.as_ref().map_or(0, Vec::len);
-        if u64::try_from(size).unwrap_or(u64::MAX) > self.limits.request_bytes {
+        let body = match (request.body, pieces) {
+            (Some(_), Some(_)) => {
+                return Err(not_sent(
+                    ErrorCode::Unsupported,
+                    "the request has a body and pieces of one; it may have one of the two",
+                )
+                .into());
+            }
+            (None, Some(pieces)) => Body::Pieces(pieces),
+            (Some(bytes), None) => Body::Bytes(Bytes::from(bytes)),
+            (None, None) => Body::None,
+        };
+        // What comes out of blobs was never in the plugin's memory, and has a bound of its own.
+        let size = match &body {
+            Body::Pieces(pieces) => pieces.inline(),
+            body => body.len(),
+        };
+        if size > self.limits.request_bytes {
             return Err(not_sent(
                 ErrorCode::Unsupported,
                 format!(
@@ -269,7 +319,7 @@ impl Egress {
             method,
             url,
             headers,
-            body: request.body.map(Bytes::from),
+            body,
             credential: request.credential,
             idempotency,
         })
@@ -289,7 +339,7 @@ impl Egress {
                 method: &wanted.method,
                 url: &mut url,
                 headers: &mut headers,
-                body: wanted.body.as_deref().unwrap_or_default(),
+                body: wanted.body.in_memory(),
             };
             used = self.credentials.inject(name, outbound, exchange.supply()).await?;
         }

@@ -23,6 +23,7 @@ use url::{Host, Url};
 use super::{
     Failure,
     address::CarveOuts,
+    body::Body,
     client::{self, Outgoing, Traffic},
     policy::{self, Policy},
     pool::Pool,
@@ -104,7 +105,7 @@ impl Poster {
             method: Method::POST,
             url,
             headers: all,
-            body: Some(Bytes::from(body)),
+            body: Body::Bytes(Bytes::from(body)),
         };
         // Events are no plugin's, so they are on no connection's account.
         let (meter, quota) = (Meter::default(), Quota::default());
@@ -115,7 +116,7 @@ impl Poster {
         let answer = client::send(outgoing, traffic, deadline)
             .await
             .map_err(|failure| match failure {
-                Failure::Denied(denial) | Failure::RedirectDenied(denial) => refused(&denial),
+                Failure::Denied(denial) | Failure::AnswerDenied(denial) => refused(&denial),
                 Failure::Error(error) => PostError::Failed(error.message),
             })?;
         let retry_after = answer.headers().get(RETRY_AFTER);

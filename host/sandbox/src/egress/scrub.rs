@@ -104,6 +104,11 @@ impl Scrubber {
         known.search.clone()
     }
 
+    /// Searches what comes in pieces.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(self.search())
+    }
+
     /// The bytes without secrets.
     pub(crate) fn bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
         match self.search().and_then(|search| search.replaced(&bytes)) {
@@ -159,6 +164,50 @@ impl Scrubber {
         self.string(&mut denial.asked);
         self.string(&mut denial.smallest_grant);
         denial
+    }
+}
+
+/// Searches bytes that come in pieces, for the secrets that were known when it began. A secret that lies across two pieces is found too.
+pub(crate) struct Watch {
+    search: Option<Arc<Search>>,
+    /// The end of what came before, in which the longest spelling could have begun.
+    tail: Vec<u8>,
+}
+
+impl Watch {
+    fn new(search: Option<Arc<Search>>) -> Self {
+        Self {
+            search,
+            tail: Vec::new(),
+        }
+    }
+
+    /// For bytes that came from the guest, which has no secrets.
+    pub(crate) fn nothing() -> Self {
+        Self::new(None)
+    }
+
+    /// Whether a secret is in this piece, or across it and those before.
+    pub(crate) fn sees(&mut self, piece: &[u8]) -> bool {
+        let Some(search) = &self.search else {
+            return false;
+        };
+        let reach = search.automaton.max_pattern_len().saturating_sub(1);
+        let begun = self.tail.len();
+        self.tail.extend_from_slice(piece.get(..reach).unwrap_or(piece));
+        let across = begun > 0 && search.automaton.is_match(&self.tail);
+        if across || search.automaton.is_match(piece) {
+            return true;
+        }
+        if piece.len() > reach {
+            self.tail.clear();
+            self.tail
+                .extend_from_slice(piece.get(piece.len() - reach..).unwrap_or_default());
+        } else {
+            let surplus = self.tail.len().saturating_sub(reach);
+            self.tail.drain(..surplus);
+        }
+        false
     }
 }
 

@@ -162,3 +162,29 @@ fn an_observer_hears_of_no_secret() {
         ]
     );
 }
+
+/// However the bytes are cut: in front of, behind and in the middle of what is looked for.
+#[test]
+fn a_secret_is_seen_across_pieces() {
+    let secret = "a token of some length";
+    let scrubber = scrubber(&[Secret::new(secret.to_owned())]);
+    for spelling in [
+        secret.to_owned(),
+        hex::encode(secret),
+        BASE64_STANDARD.encode(secret),
+    ] {
+        let text = format!("{}{spelling}{}", "x".repeat(500), "y".repeat(500));
+        for size in [1, 2, 7, 63, 64, 500, 2_000] {
+            let mut watch = scrubber.watch();
+            assert!(
+                text.as_bytes().chunks(size).any(|piece| watch.sees(piece)),
+                "{spelling} in pieces of {size}"
+            );
+            let mut watch = scrubber.watch();
+            let without = text.replace(&spelling, "zzzz");
+            assert!(!without.as_bytes().chunks(size).any(|piece| watch.sees(piece)));
+        }
+    }
+    let mut nothing = Watch::nothing();
+    assert!(!nothing.sees(secret.as_bytes()));
+}

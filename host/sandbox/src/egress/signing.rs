@@ -67,6 +67,13 @@ pub(super) fn sign(
         .collect()
 }
 
+/// Whether the body is part of what is signed, or stands in a header.
+pub(super) fn needs_body(signing: &Signing) -> bool {
+    let of_body = |word: &Word| matches!(word, Word::Body | Word::BodySha256Hex | Word::BodySha256Base64);
+    let templates = signing.headers.values().chain([&signing.message]);
+    templates.flat_map(Template::words).any(of_body)
+}
+
 fn key(encoding: KeyEncoding, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, PluginError> {
     crypto::key(encoding, secret).ok_or_else(|| {
         not_sent(

@@ -12,8 +12,12 @@ use tokio::{
 };
 
 use super::*;
-use crate::binding::{CredentialError, NoStorage, Secret, TracingObserver};
+use crate::{
+    binding::{CredentialError, NoStorage, Secret, TracingObserver},
+    blob::NoBlobs,
+};
 
+mod blobs;
 mod bounds;
 mod names;
 mod redirects;
@@ -123,7 +127,7 @@ fn binding(address: &str, granted: bool) -> Binding {
                 })
                 .into_iter()
                 .collect(),
-            storage: None,
+            ..Grants::default()
         },
         http_bytes_today: 0,
         tenant_limits: stecker_model::TenantLimits::default(),
@@ -131,6 +135,7 @@ fn binding(address: &str, granted: bool) -> Binding {
         limits: Limits::default(),
         credentials: Arc::new(Secrets::new()),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(TracingObserver),
     }
 }

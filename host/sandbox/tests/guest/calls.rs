@@ -498,7 +498,7 @@ async fn a_guest_reaches_what_was_granted_and_nothing_else() {
             methods: vec!["GET".to_owned()],
             ..HttpGrant::default()
         }],
-        storage: None,
+        ..Grants::default()
     };
 
     let called = release.bind(denied).unwrap().apply(vec![record()]).await;

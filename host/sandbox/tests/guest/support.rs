@@ -10,8 +10,8 @@ use semver::Version;
 use stecker_model::{Grants, Limits, Name, Operation, Period, Record};
 use stecker_registry::Manifest;
 use stecker_sandbox::{
-    Binding, Denial, LogLevel, NoCredentials, NoStorage, Observer, Release, Sandbox, SandboxOptions, Session,
-    Storage,
+    Binding, Denial, LogLevel, NoBlobs, NoCredentials, NoStorage, Observer, Release, Sandbox, SandboxOptions,
+    Session, Storage,
 };
 use stecker_test_guests::Guest;
 
@@ -105,6 +105,7 @@ pub(crate) fn binding() -> Binding {
         instances: stecker_model::Instances::Fresh,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(Recorder::default()),
     }
 }

@@ -18,7 +18,7 @@ use url::{Url, form_urlencoded};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::super::{
-    Failure, HttpResponse, ResponseBudget,
+    Failure, HttpResponse, ResponseBudget, body,
     client::{self, Bounds, Outgoing, Traffic},
     not_sent,
     policy::Policy,
@@ -131,7 +131,7 @@ impl TokenEndpoint {
             method,
             url: url.clone(),
             headers: headers(settings, client)?,
-            body: Some(form(settings, client, grant).into_bytes().into()),
+            body: body::Body::Bytes(form(settings, client, grant).into_bytes().into()),
         };
         let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_ANSWER));
         let traffic = Traffic {
@@ -161,7 +161,7 @@ fn without_detail(failure: Failure) -> Failure {
             error.details.retain(|(name, _)| name != "sent");
             error.with_detail("sent", "no").into()
         }
-        denied @ (Failure::Denied(_) | Failure::RedirectDenied(_)) => denied,
+        denied @ (Failure::Denied(_) | Failure::AnswerDenied(_)) => denied,
     }
 }
 

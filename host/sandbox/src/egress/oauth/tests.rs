@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::{
     binding::{Binding, NoStorage, TracingObserver},
+    blob::NoBlobs,
     egress::{Egress, Exchange, HttpRequest, HttpResponse, Network, ResponseBudget, Supply},
     meter::Meter,
 };
@@ -307,7 +308,7 @@ impl Client {
                     paths: paths.iter().map(ToString::to_string).collect(),
                     ..HttpGrant::default()
                 }],
-                storage: None,
+                ..Grants::default()
             },
             http_bytes_today: 0,
             tenant_limits: stecker_model::TenantLimits::default(),
@@ -315,6 +316,7 @@ impl Client {
             limits: stecker_model::Limits::default(),
             credentials: Arc::clone(&credentials),
             storage: Arc::new(NoStorage),
+            blobs: Arc::new(NoBlobs),
             observer: Arc::new(TracingObserver),
         };
         let network = Network::new(&[]).unwrap();
@@ -585,7 +587,7 @@ async fn a_person_consents_and_the_code_works_once_for_who_asked() {
             .await;
         ended.map_err(|failure| match failure {
             Failure::Error(error) => error.message,
-            Failure::Denied(denial) | Failure::RedirectDenied(denial) => denial.to_string(),
+            Failure::Denied(denial) | Failure::AnswerDenied(denial) => denial.to_string(),
         })
     };
     let (url, query) = begin().await;

@@ -12,7 +12,7 @@ fn grant(host: &str, schemes: &[&str], methods: &[&str]) -> HttpGrant {
 fn grants(http: &[HttpGrant]) -> Grants {
     Grants {
         http: http.to_vec(),
-        storage: None,
+        ..Grants::default()
     }
 }
 

@@ -122,7 +122,7 @@ async fn each_hop_is_decided_on() {
     ] {
         let request = following("POST", format!("http://{address}/302?{to}"), "5");
         match send(&egress(&address, true), request).await {
-            Err(Failure::RedirectDenied(denial)) => assert_eq!(denial.rule, rule, "{to}"),
+            Err(Failure::AnswerDenied(denial)) => assert_eq!(denial.rule, rule, "{to}"),
             other => panic!("{to}: {other:?}"),
         }
     }

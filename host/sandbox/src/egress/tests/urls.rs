@@ -93,14 +93,17 @@ fn granting(url: &Url) -> Policy {
     }
     // Odd hosts cannot even be granted; then there is nothing.
     http.retain(|grant| Policy::new(&of(grant), &Grants::default(), None).is_ok());
-    let side = Grants { http, storage: None };
+    let side = Grants {
+        http,
+        ..Grants::default()
+    };
     Policy::new(&side, &side, None).unwrap()
 }
 
 fn of(grant: &HttpGrant) -> Grants {
     Grants {
         http: vec![grant.clone()],
-        storage: None,
+        ..Grants::default()
     }
 }
 

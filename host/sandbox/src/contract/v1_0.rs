@@ -1,10 +1,33 @@
-//! What guests of this version import, handed on to the capabilities.
+//! Contract 1.0: what guests of it import, handed on to the capabilities. Their roles are those of every version of this major.
 
-use super::bindings::stecker::plugin::{clock, crypto, http, log, random, storage, types};
+use stecker_model::PluginError;
+use wasmtime::component::{HasSelf, Linker};
+
 use crate::{
+    binding::{Condition, LogLevel, StoredEntry},
     call::CallState,
     capability::{self, crypto::Algorithm},
+    egress::{HttpRequest, HttpResponse},
 };
+use bindings::stecker::plugin::{clock, crypto, http, log, random, storage, types};
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/1.0.0",
+        world: "host-imports",
+        imports: {
+            "stecker:plugin/http": async | trappable,
+            "stecker:plugin/storage": async | trappable,
+            "stecker:plugin/crypto.hmac-sign": async | trappable,
+            "stecker:plugin/crypto.hmac-verify": async | trappable,
+            default: trappable,
+        },
+    });
+}
+
+pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    bindings::HostImports::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
 
 type Fallible<T> = wasmtime::Result<Result<T, types::Error>>;
 
@@ -20,7 +43,8 @@ impl http::Host for CallState {
         &mut self,
         requests: Vec<http::Request>,
     ) -> wasmtime::Result<Vec<Result<http::Response, types::Error>>> {
-        let answers = capability::http::send_many(&self.caller, super::convert::all(requests)).await;
+        let answers =
+            capability::http::send_many(&self.caller, requests.into_iter().map(Into::into).collect()).await;
         Ok(answers
             .into_iter()
             .map(|answer| answer.map(Into::into).map_err(Into::into))
@@ -119,5 +143,72 @@ impl clock::Host for CallState {
 impl random::Host for CallState {
     fn bytes(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
         capability::random::bytes(&self.caller.meter.random, len)
+    }
+}
+
+impl From<PluginError> for types::Error {
+    fn from(error: PluginError) -> Self {
+        Self {
+            code: error.code,
+            message: error.message,
+            retry_after_ms: error.retry_after_ms,
+            details: error.details,
+        }
+    }
+}
+
+impl From<http::Request> for HttpRequest {
+    fn from(request: http::Request) -> Self {
+        Self {
+            method: request.method,
+            url: request.url,
+            headers: request.headers,
+            body: request.body,
+            credential: request.credential,
+            idempotency_key: request.idempotency_key,
+            timeout_ms: request.timeout_ms,
+            options: request.options,
+        }
+    }
+}
+
+impl From<HttpResponse> for http::Response {
+    fn from(response: HttpResponse) -> Self {
+        Self {
+            status: response.status,
+            headers: response.headers,
+            body: response.body,
+        }
+    }
+}
+
+impl From<StoredEntry> for storage::Entry {
+    fn from(entry: StoredEntry) -> Self {
+        Self {
+            value: entry.value,
+            version: entry.version,
+        }
+    }
+}
+
+impl From<storage::Condition> for Condition {
+    fn from(condition: storage::Condition) -> Self {
+        match condition {
+            storage::Condition::Always => Self::Always,
+            storage::Condition::Absent => Self::Absent,
+            storage::Condition::Version(version) => Self::Version(version),
+        }
+    }
+}
+
+impl From<log::Level> for LogLevel {
+    fn from(level: log::Level) -> Self {
+        match level {
+            log::Level::Trace => Self::Trace,
+            log::Level::Debug => Self::Debug,
+            log::Level::Info => Self::Info,
+            log::Level::Warn => Self::Warn,
+            log::Level::Error => Self::Error,
+        }
     }
 }

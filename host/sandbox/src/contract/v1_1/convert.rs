@@ -7,10 +7,12 @@ use stecker_model::{
 
 use super::bindings::{
     exports::stecker::plugin::{connection, destination, reconcile, source, transform, webhook},
-    stecker::plugin::{http, log, storage, types},
+    stecker::plugin::{blobs, http, http_blobs, log, storage, types},
 };
 use crate::{
     binding::{Condition, LogLevel, StoredEntry},
+    blob::Stored,
+    capability::blobs::{NamedPiece, WantedSink},
     check::{RawBucket, RawEntry, RawListing, RawStreamInfo},
     egress::{HttpRequest, HttpResponse},
     session::Subscription,
@@ -344,6 +346,44 @@ impl From<log::Level> for LogLevel {
             log::Level::Info => Self::Info,
             log::Level::Warn => Self::Warn,
             log::Level::Error => Self::Error,
+        }
+    }
+}
+
+impl From<Stored> for blobs::Blob {
+    fn from(blob: Stored) -> Self {
+        Self {
+            digest: blob.digest.to_string(),
+            size: blob.size,
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl From<http_blobs::Piece> for NamedPiece {
+    fn from(piece: http_blobs::Piece) -> Self {
+        match piece {
+            http_blobs::Piece::Bytes(bytes) => Self::Bytes(bytes),
+            http_blobs::Piece::Blob(digest) => Self::Blob(digest),
+        }
+    }
+}
+
+impl From<http_blobs::Sink> for WantedSink {
+    fn from(sink: http_blobs::Sink) -> Self {
+        Self {
+            max_bytes: sink.max_bytes,
+            digest: sink.digest,
+        }
+    }
+}
+
+impl From<(HttpResponse, Option<Stored>)> for http_blobs::Answer {
+    fn from((response, blob): (HttpResponse, Option<Stored>)) -> Self {
+        Self {
+            response: response.into(),
+            blob: blob.map(Into::into),
+            attributes: Vec::new(),
         }
     }
 }

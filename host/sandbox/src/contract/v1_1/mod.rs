@@ -1,4 +1,4 @@
-//! Contract 1.0: what is linked for it, which roles a release has in it, and how they are called.
+//! Contract 1.1: what is linked for it, which roles a release has, and how they are called. It is 1.0 and blobs.
 
 mod convert;
 mod imports;
@@ -25,13 +25,15 @@ use bindings::exports::stecker::plugin as exports;
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "../../wit/1.0.0",
+        path: "../../wit/1.1.0",
         world: "all-roles",
         imports: {
             "stecker:plugin/http": async | trappable,
             "stecker:plugin/storage": async | trappable,
             "stecker:plugin/crypto.hmac-sign": async | trappable,
             "stecker:plugin/crypto.hmac-verify": async | trappable,
+            "stecker:plugin/blobs": async | trappable,
+            "stecker:plugin/http-blobs": async | trappable,
             default: trappable,
         },
         exports: { default: async },
