@@ -376,6 +376,10 @@ The file, of which everything may be left out:
   [ceiling.storage]        what each connection may be granted at most
   max-bytes = 1048576
 
+  [ceiling.blobs]          the same for blobs: of all, and of one
+  max-bytes = 1073741824
+  max-blob-bytes = 134217728
+
   [[receivers]]            where webhooks may be sent besides https at public hosts
   host = \"hooks.internal\"
   schemes = [\"http\"]
@@ -412,6 +416,12 @@ pub(crate) struct Serve {
     /// How long the ids of vendors' events are kept; one that is repeated later is taken again
     #[arg(long, value_name = "PERIOD", default_value = "30d")]
     pub(crate) keep_event_ids: Period,
+    /// Where blobs are kept; several hosts on one Postgres name the same folder, on a file system that they share [default: in the data folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) blobs: Option<PathBuf>,
+    /// How long blobs are kept that nobody uses
+    #[arg(long, value_name = "PERIOD", default_value = "90d")]
+    pub(crate) keep_blobs: Period,
 }
 
 impl Serve {
@@ -423,6 +433,7 @@ impl Serve {
         stecker_server::Retention {
             calls: self.keep_calls.duration(),
             event_ids: self.keep_event_ids.duration(),
+            blobs: self.keep_blobs.duration(),
             ..stecker_server::Retention::default()
         }
     }

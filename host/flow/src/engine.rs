@@ -5,6 +5,7 @@ mod upstreams;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use stecker_model::{
     api::{CheckReport, Circuit, Fault, FlowStatus, ReconcileRun, ReleaseInfo},
 };
 use stecker_sandbox::Sandbox;
-use stecker_store::{FlowRow, Lease, Store, StoreError};
+use stecker_store::{BlobFolder, FlowRow, Lease, Store, StoreError};
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinHandle,
@@ -51,6 +52,9 @@ pub struct EngineOptions {
     pub clock: Arc<dyn Clock>,
     /// How long things are kept that nobody will ask for again.
     pub retention: Retention,
+    /// Where blobs are kept, in a folder that belongs to this process or, on one file system, to all that share the database. None: there
+    /// are no blobs.
+    pub blobs: Option<PathBuf>,
 }
 
 impl Default for EngineOptions {
@@ -61,6 +65,7 @@ impl Default for EngineOptions {
             poll: Duration::from_millis(500),
             clock: Arc::new(SystemClock),
             retention: Retention::default(),
+            blobs: None,
         }
     }
 }
@@ -119,6 +124,7 @@ impl Engine {
             books: Arc::default(),
             clock: Arc::clone(&options.clock),
             upstreams,
+            blobs: options.blobs.clone().map(BlobFolder::new),
         };
         let sessions = Arc::new(Sessions::new(supplies.clone(), Arc::clone(&releases)));
         let keeper = Arc::new(Keeper::new(options.node.clone(), options.lease_ttl));
@@ -167,6 +173,7 @@ impl Engine {
                         &inner.store,
                         &inner.options.clock,
                         &inner.options.retention,
+                        inner.supplies.blobs.as_ref(),
                         &inner.stop
                     )
                 );

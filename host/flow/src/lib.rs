@@ -57,3 +57,4 @@ pub use engine::{Engine, EngineOptions};
 pub use error::FlowError;
 pub use outgoing::Outgoing;
 pub use retention::Retention;
+pub use supply::FolderBlobs;

@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stecker_store::{Forget, Store, StoreError, VaultError};
+use stecker_store::{BlobFolder, Forget, Store, StoreError, VaultError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
 
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// How often blobs are looked through: every one of them is a file.
+const BLOB_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Rows of one transaction.
 const STEP: u32 = 500;
 /// Between two of them, so that the work of flows gets in.
@@ -27,6 +30,8 @@ pub struct Retention {
     pub settled_events: Duration,
     /// Events that could not go out, because their webhook is disabled. 30 days unless said otherwise.
     pub waiting_events: Duration,
+    /// Blobs that nobody has used. 90 days unless said otherwise, as payloads of records are kept.
+    pub blobs: Duration,
 }
 
 impl Default for Retention {
@@ -36,6 +41,7 @@ impl Default for Retention {
             event_ids: 30 * DAY,
             settled_events: 7 * DAY,
             waiting_events: 30 * DAY,
+            blobs: 90 * DAY,
         }
     }
 }
@@ -56,12 +62,22 @@ pub(crate) async fn keep(
     store: &Store,
     clock: &Arc<dyn Clock>,
     retention: &Retention,
+    blobs: Option<&BlobFolder>,
     stop: &CancellationToken,
 ) {
+    let mut sweep_at = Instant::now() + BLOB_INTERVAL;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(INTERVAL) => {}
+        }
+        if let Some(blobs) = blobs.filter(|_| Instant::now() >= sweep_at) {
+            sweep_at = Instant::now() + BLOB_INTERVAL;
+            match blobs.forget(cut_off(clock.now_ms(), retention.blobs)).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::info!(gone, "blobs that nobody used were forgotten"),
+                Err(error) => tracing::warn!(%error, "unused blobs could not be forgotten; tried again"),
+            }
         }
         if let Err(error) = forget(store, clock.now_ms(), retention, stop).await {
             tracing::warn!(%error, "what is over could not be forgotten; tried again");
@@ -72,6 +88,11 @@ pub(crate) async fn keep(
     }
 }
 
+/// What was done before this moment is forgotten.
+fn cut_off(now: i64, kept: Duration) -> i64 {
+    now.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
+}
+
 async fn forget(
     store: &Store,
     now: i64,
@@ -79,8 +100,7 @@ async fn forget(
     stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     for what in Forget::ALL {
-        let kept = i64::try_from(retention.of(what).as_millis()).unwrap_or(i64::MAX);
-        let before = now.saturating_sub(kept);
+        let before = cut_off(now, retention.of(what));
         while store.forget(what, before, STEP).await? >= u64::from(STEP) {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),

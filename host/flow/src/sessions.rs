@@ -9,8 +9,10 @@ use serde_json::Value;
 use stecker_model::{
     ConnectionSpec, Digest, FlowSpec, Grants, Limits, Name, PluginUse, TenantLimits, TransformSpec,
 };
-use stecker_sandbox::{BindError, Binding, NoCredentials, NoStorage, Release, Session, Storage};
-use stecker_store::{Binder, Store, StoreError, day_of};
+use stecker_sandbox::{
+    BindError, Binding, BlobStore, NoBlobs, NoCredentials, NoStorage, Release, Session, Storage,
+};
+use stecker_store::{Binder, BlobFolder, Store, StoreError, day_of};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -33,6 +35,8 @@ pub(crate) struct Supplies {
     pub(crate) books: Arc<Books>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) upstreams: Arc<Accounts>,
+    /// None: this host keeps no blobs.
+    pub(crate) blobs: Option<BlobFolder>,
 }
 
 impl Supplies {
@@ -234,6 +238,10 @@ pub(crate) fn bind_connection(
         }),
         None => Arc::new(NoStorage),
     };
+    let blobs: Arc<dyn BlobStore> = match (&spec.grants.blobs, &supplies.blobs) {
+        (Some(_), Some(folder)) => Arc::new(supply::FolderBlobs(folder.room(tenant, &spec.name))),
+        _ => Arc::new(NoBlobs),
+    };
     release.bind(Binding {
         tenant: tenant.clone(),
         connection: spec.name.clone(),
@@ -250,6 +258,7 @@ pub(crate) fn bind_connection(
             &spec.credentials,
         )),
         storage,
+        blobs,
         observer: supplies.watch(tenant, PluginUse::Connection(spec.name.clone()), release),
     })
 }
@@ -274,6 +283,7 @@ fn bind_transform(
             instances: stecker_model::Instances::Fresh,
             credentials: Arc::new(NoCredentials),
             storage: Arc::new(NoStorage),
+            blobs: Arc::new(NoBlobs),
             observer: supplies.watch(tenant, PluginUse::Flow(flow.clone()), release),
         })
         .map_err(|error| FlowError::Load(error.to_string()))

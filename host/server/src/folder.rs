@@ -139,6 +139,12 @@ impl DataFolder {
         self.path.join("cache")
     }
 
+    /// For blobs.
+    #[must_use]
+    pub fn blobs_dir(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
     /// The bootstrap token: 32 random bytes in hex, made at the first time and kept.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub struct HostOptions {
     pub dns: Vec<SocketAddr>,
     /// How long things are kept that nobody will ask for again.
     pub retention: Retention,
+    /// Where blobs are kept; none: in the data folder. Hosts that share a database share this folder too, on one file system.
+    pub blobs: Option<PathBuf>,
 }
 
 /// The only argument of a process that compiles a plugin.
@@ -47,6 +49,7 @@ impl HostOptions {
             master_key: MasterKeyOption::default(),
             dns: Vec::new(),
             retention: Retention::default(),
+            blobs: None,
         }
     }
 }
@@ -141,6 +144,7 @@ impl Host {
             node: node(&folder)?,
             lease_ttl: options.lease_ttl,
             retention: options.retention,
+            blobs: Some(options.blobs.clone().unwrap_or_else(|| folder.blobs_dir())),
             ..EngineOptions::default()
         };
         let engine = Engine::new(store.clone(), sandbox, options);

@@ -14,6 +14,7 @@ mod accept;
 mod ahead;
 mod audit;
 mod begin;
+mod blobs;
 mod causes;
 mod circuits;
 mod counters;
@@ -66,6 +67,7 @@ use zeroize::Zeroizing;
 
 pub use accept::{Committed, NewRecord};
 pub use audit::AuditEntry;
+pub use blobs::{BlobFault, BlobFolder, BlobPieces, BlobRoom, BlobUpload};
 pub use circuits::CircuitChange;
 pub use denials::{NewDenial, NewDenials};
 pub use due::DueRecord;

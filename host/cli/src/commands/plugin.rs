@@ -158,7 +158,13 @@ fn show(page: &mut Page, report: &ReleaseReport) {
         .storage
         .iter()
         .map(|storage| format!("storage of {} bytes", storage.max_bytes));
-    list(page, "asks for", http.chain(storage));
+    let blobs = manifest.capabilities.blobs.iter().map(|blobs| {
+        format!(
+            "blobs of {} bytes, {} each",
+            blobs.max_bytes, blobs.max_blob_bytes
+        )
+    });
+    list(page, "asks for", http.chain(storage).chain(blobs));
     list(
         page,
         "credentials",

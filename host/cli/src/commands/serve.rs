@@ -21,6 +21,7 @@ pub(crate) async fn serve(globals: &Globals, output: Output, serve: &Serve) -> R
     host.lease_ttl = serve.lease();
     host.dns.clone_from(&serve.dns);
     host.retention = serve.retention();
+    host.blobs.clone_from(&serve.blobs);
     let options = ServeOptions {
         listen: serve.listen,
         ..ServeOptions::new(host)

@@ -137,7 +137,11 @@ fn show(page: &mut Page, tenant: &TenantInfo) {
                 || "no storage".to_owned(),
                 |storage| format!("storage of {} bytes", storage.max_bytes),
             );
-            page.field("ceiling", format!("{hosts}; {storage}"));
+            let blobs = ceiling.blobs.as_ref().map_or_else(
+                || "no blobs".to_owned(),
+                |blobs| format!("blobs of {} bytes", blobs.max_bytes),
+            );
+            page.field("ceiling", format!("{hosts}; {storage}; {blobs}"));
         }
     }
     page.line("");

@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod blobs;
 mod explain;
 mod folder;
 mod openapi;
