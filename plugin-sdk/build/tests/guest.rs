@@ -202,3 +202,76 @@ fn without_a_way_to_a_toolchain_all_that_was_tried_is_named() {
         }
     }
 }
+
+/// A plugin over the SDK that sends a request; `SEND` is how.
+const OVER_THE_SDK: &str = r#"
+use stecker_sdk::prelude::*;
+
+#[derive(Deserialize, JsonSchema)]
+struct Config {
+    base_url: String,
+}
+
+struct Shop(Client);
+
+impl Plugin for Shop {
+    type Config = Config;
+    fn describe() -> Description { Description::new("Shop") }
+    fn open(config: Config) -> Result<Self> { Ok(Self(Client::new(config.base_url))) }
+}
+
+impl Source for Shop {
+    fn read(&self, request: &ReadRequest) -> Result<Page> {
+        let file = SEND;
+        Ok(Page::new(vec![Record::upsert("files", "1", "1", &file)?]).resume_where(request))
+    }
+}
+
+stecker_sdk::export_plugin!(Shop: source);
+"#;
+
+/// Blobs came with 1.1.0, and a plugin that does without them goes on running on every host.
+#[test]
+fn a_plugin_over_the_sdk_names_the_contract_that_it_needs() {
+    let Some(toolchain) = &*TOOLCHAIN else { return };
+    for (contract, features, send, uses_blobs) in [
+        (
+            "1.0.0",
+            "[]",
+            "self.0.get(\"/file\").send()?.error_for_status()?.body",
+            false,
+        ),
+        (
+            "1.1.0",
+            "[\"blobs\"]",
+            "self.0.get(\"/file\").into_blob(1 << 20).send()?.success()?.1",
+            true,
+        ),
+    ] {
+        let manifest = MANIFEST.replace("1.0.0", contract);
+        let dir = folder(&OVER_THE_SDK.replace("SEND", send), &manifest);
+        let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rust");
+        let cargo = fs::read_to_string(dir.path().join("Cargo.toml")).unwrap();
+        let (start, end) = cargo.split_once("[dependencies]\n").unwrap();
+        let end = end.split_once('\n').unwrap().1;
+        let dependencies = format!(
+            "stecker-sdk = {{ path = {:?}, features = {features} }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\nschemars = \"1\"\n",
+            sdk.canonicalize().unwrap()
+        );
+        fs::write(
+            dir.path().join("Cargo.toml"),
+            format!("{start}[dependencies]\n{dependencies}{end}"),
+        )
+        .unwrap();
+        let built = build_plugins(toolchain, &request(dir.path()), &|step| println!("{step}"));
+        let inspection = built.unwrap().remove(0).inspection;
+        assert_eq!(inspection.contract.to_string(), contract);
+        let imports_blobs = inspection
+            .imports
+            .iter()
+            .any(|import| import.contains("blobs@1.1.0"));
+        assert_eq!(imports_blobs, uses_blobs, "{:?}", inspection.imports);
+        let is_of_the_first = inspection.imports.iter().all(|import| import.ends_with("@1.0.0"));
+        assert_eq!(is_of_the_first, !uses_blobs, "{:?}", inspection.imports);
+    }
+}

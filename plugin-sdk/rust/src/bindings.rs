@@ -1,4 +1,7 @@
-//! What the WIT says, as Rust: generated at build time from `wit/1.0.0`, which stays the only source.
+//! What the WIT says, as Rust: generated at build time from `wit/`, which stays the only source.
+//!
+//! Nearly everything is of 1.0.0, so that plugins run on every host. What came later is a world of its own behind a feature, with the types of 1.0.0
+//! (which never change). The feature is needed because a component that has such a world linked in names all of its imports in the later version.
 //!
 //! The host's imports and the shared types are generated once; each role is a world of its own, so that a plugin's component
 //! exports just the roles that it asked for. The export macros carry the world with them, which is why a plugin crate needs
@@ -21,6 +24,28 @@ pub mod host {
         world: "stecker:plugin/host-imports",
         generate_all,
         generate_unused_types: true,
+        additional_derives: [PartialEq],
+    });
+}
+
+#[cfg(feature = "blobs")]
+pub mod blobs {
+    //! What contract 1.1.0 has beyond 1.0.0.
+    wit_bindgen::generate!({
+        path: "../../wit/1.1.0",
+        inline: "
+            package stecker:sdk-blobs;
+            world blobs {
+                import stecker:plugin/blobs@1.1.0;
+                import stecker:plugin/http-blobs@1.1.0;
+            }
+        ",
+        world: "stecker:sdk-blobs/blobs",
+        with: {
+            "stecker:plugin/types@1.1.0": crate::bindings::host::stecker::plugin::types,
+            "stecker:plugin/http@1.1.0": crate::bindings::host::stecker::plugin::http,
+        },
+        generate_all,
         additional_derives: [PartialEq],
     });
 }

@@ -1,8 +1,8 @@
 //! Write Stecker plugins in Rust.
 //!
 //! A plugin is a WebAssembly component that speaks the contract `stecker:plugin@1.0.0`. This crate is the contract in Rust's
-//! terms: a trait per role, an [`export_plugin!`] macro, an [`http`] client, [`storage`], [`crypto`], [`log`], [`clock`] and
-//! [`random`] over the host's imports, and a [`testing`] harness with which a plugin's tests run as plain `cargo test`.
+//! terms: a trait per role, an [`export_plugin!`] macro, an [`http`] client, [`storage`], [`crypto`], [`log`], [`clock`],
+//! [`random`] and (with the feature `blobs`, of contract 1.1.0) `blobs` over the host's imports, and a [`testing`] harness with which a plugin's tests run as plain `cargo test`.
 //! It carries the contract with it: a plugin needs no WIT files and no `wit-bindgen`.
 //!
 //! # A complete connector, with its test
@@ -144,6 +144,8 @@
 
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(feature = "blobs")]
+pub mod blobs;
 pub mod clock;
 pub mod crypto;
 mod description;

@@ -23,7 +23,7 @@ pub struct Response {
 }
 
 impl Response {
-    pub(super) fn from_answer(
+    pub(crate) fn from_answer(
         request: &Request,
         answer: std::result::Result<http::Response, types::Error>,
     ) -> Result<Self> {

@@ -3,6 +3,8 @@
 use super::conversation::{Conversation, Recorded};
 use super::{Script, Tape};
 use crate::bindings::host::stecker::plugin::storage::Entry;
+#[cfg(feature = "blobs")]
+use crate::blobs::Blob;
 use crate::log::Level;
 use crate::time;
 use std::cell::RefCell;
@@ -26,6 +28,9 @@ pub(super) struct State {
     pub(super) random: u64,
     pub(super) storage: BTreeMap<String, Entry>,
     pub(super) secrets: BTreeMap<String, Vec<u8>>,
+    /// By their digests.
+    #[cfg(feature = "blobs")]
+    pub(super) blobs: BTreeMap<String, Vec<u8>>,
     pub(super) logs: Vec<LogLine>,
     /// Said again at the end: plugin code may have caught the panic, or turned it into something else.
     pub(super) failure: Option<String>,
@@ -78,6 +83,8 @@ impl TestHost {
                 random: 0,
                 storage: BTreeMap::new(),
                 secrets: BTreeMap::new(),
+                #[cfg(feature = "blobs")]
+                blobs: BTreeMap::new(),
                 logs: Vec::new(),
                 failure: None,
             });
@@ -142,6 +149,24 @@ impl TestHost {
     #[must_use]
     pub fn stored(&self, key: &str) -> Option<Vec<u8>> {
         with(|state| state.storage.get(key).map(|entry| entry.value.clone()))
+    }
+
+    /// Has the host keep these bytes, as if another connection of the tenant had put them there.
+    #[cfg(feature = "blobs")]
+    pub fn blob(&self, bytes: impl Into<Vec<u8>>) -> Blob {
+        let (digest, size) = super::imports::blobs::keep(bytes.into());
+        Blob {
+            digest,
+            size: Some(size),
+            media_type: None,
+        }
+    }
+
+    /// The bytes of a blob that the host keeps.
+    #[cfg(feature = "blobs")]
+    #[must_use]
+    pub fn blob_bytes(&self, digest: &str) -> Option<Vec<u8>> {
+        with(|state| state.blobs.get(digest).cloned())
     }
 
     /// Checks that every expected request came; dropping the host does the same.

@@ -38,6 +38,125 @@ pub(crate) mod http {
     }
 }
 
+#[cfg(feature = "blobs")]
+pub(crate) mod blobs {
+    use super::{WireError, error};
+    use crate::bindings::blobs::stecker::plugin::blobs::Blob;
+    use crate::testing::host;
+    use sha2::{Digest as _, Sha256};
+
+    pub(in crate::testing) fn digest_of(bytes: &[u8]) -> String {
+        format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+    }
+
+    /// Keeps them; digest and size.
+    pub(in crate::testing) fn keep(bytes: Vec<u8>) -> (String, u64) {
+        let (digest, size) = (digest_of(&bytes), bytes.len() as u64);
+        host::with(|state| state.blobs.insert(digest.clone(), bytes));
+        (digest, size)
+    }
+
+    pub(super) fn blob((digest, size): (String, u64)) -> Blob {
+        Blob {
+            digest,
+            size,
+            attributes: Vec::new(),
+        }
+    }
+
+    pub(super) fn bytes(digest: &str) -> Result<Vec<u8>, WireError> {
+        let bytes = host::with(|state| state.blobs.get(digest).cloned());
+        bytes.ok_or_else(|| error("not-found", format!("there is no blob {digest} (any more)")))
+    }
+
+    pub(super) fn expected(bytes: &[u8], digest: Option<&str>) -> Result<(), WireError> {
+        let found = digest_of(bytes);
+        match digest.filter(|digest| *digest != found) {
+            Some(digest) => Err(error(
+                "data",
+                format!("the bytes are {found} and not {digest}, as the plugin expects; nothing was kept"),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn is_digest(digest: &str) -> Result<(), WireError> {
+        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+        if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(());
+        }
+        Err(error(
+            "unsupported",
+            format!("{digest:?} is not the digest of a blob"),
+        ))
+    }
+
+    pub(crate) fn stat(digest: &str) -> Result<Option<Blob>, WireError> {
+        is_digest(digest)?;
+        let size = host::with(|state| state.blobs.get(digest).map(|bytes| bytes.len() as u64));
+        Ok(size.map(|size| blob((digest.to_owned(), size))))
+    }
+
+    pub(crate) fn read(digest: &str, offset: u64, len: u32) -> Result<Vec<u8>, WireError> {
+        is_digest(digest)?;
+        let bytes = bytes(digest)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let end = start
+            .saturating_add(len.clamp(1, 1 << 20) as usize)
+            .min(bytes.len());
+        Ok(bytes[start..end].to_vec())
+    }
+
+    pub(crate) fn write(bytes: &[u8], options: &[(String, String)]) -> Result<Blob, WireError> {
+        let digest = options.iter().rev().find(|(name, _)| name == "digest");
+        expected(bytes, digest.map(|(_, digest)| digest.as_str()))?;
+        Ok(blob(keep(bytes.to_vec())))
+    }
+}
+
+#[cfg(feature = "blobs")]
+pub(crate) mod http_blobs {
+    use super::{WireError, blobs, error, http};
+    use crate::bindings::blobs::stecker::plugin::http_blobs::{Answer, Exchange, Piece};
+
+    pub(crate) fn send(exchange: &Exchange) -> Result<Answer, WireError> {
+        let mut request = exchange.request.clone();
+        if !exchange.body.is_empty() {
+            let mut body = Vec::new();
+            for piece in &exchange.body {
+                match piece {
+                    Piece::Bytes(bytes) => body.extend_from_slice(bytes),
+                    Piece::Blob(digest) => body.extend_from_slice(&blobs::bytes(digest)?),
+                }
+            }
+            request.body = Some(body);
+        }
+        let mut response = http::send(&request)?;
+        let mut blob = None;
+        if let Some(sink) = &exchange.sink
+            && (200..300).contains(&response.status)
+        {
+            let body = std::mem::take(&mut response.body);
+            if body.len() as u64 > sink.max_bytes {
+                return Err(error(
+                    "fatal",
+                    format!(
+                        "the answer is larger than the {} bytes that the plugin wants to keep of it",
+                        sink.max_bytes
+                    ),
+                ));
+            }
+            blobs::expected(&body, sink.digest.as_deref())?;
+            blob = Some(blobs::blob(blobs::keep(body)));
+        }
+        Ok(Answer {
+            response,
+            blob,
+            attributes: Vec::new(),
+        })
+    }
+}
+
 pub(crate) mod storage {
     use super::{WireError, error};
     use crate::bindings::host::stecker::plugin::storage::{Condition, Entry};

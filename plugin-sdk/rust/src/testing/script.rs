@@ -113,6 +113,12 @@ impl Expect {
         self
     }
 
+    /// … with exactly these bytes as its body, wherever they came from.
+    pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.expected.body = Some(super::conversation::ExpectedBody::Bytes(body.into()));
+        self
+    }
+
     /// … with exactly this text as its body.
     pub fn text(mut self, body: impl Into<String>) -> Self {
         self.expected.body = Some(super::conversation::ExpectedBody::Text(body.into()));
