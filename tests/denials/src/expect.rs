@@ -56,6 +56,9 @@ pub(crate) struct Expect {
     /// Keys and values of the connection's store afterwards, as `key=value`.
     #[serde(default)]
     pub(crate) stored: Option<Vec<String>>,
+    /// How many blobs count for the connection afterwards.
+    #[serde(default)]
+    pub(crate) blobs: Option<usize>,
 }
 
 fn fine() -> Ends {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,32 +19,11 @@ use crate::{
     scenario::{Scenario, Source},
 };
 
-/// The versions of the contract that are there to be offered.
-pub(crate) fn versions() -> Result<Vec<Version>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-    let mut versions = Vec::new();
-    for entry in fs::read_dir(&root).with_context(|| format!("{} cannot be read", root.display()))? {
-        let name = entry?.file_name();
-        if let Ok(version) = Version::parse(&name.to_string_lossy())
-            && version.major == contract::OFFERED.major
-            && version <= contract::OFFERED
-        {
-            versions.push(version);
-        }
-    }
-    versions.sort();
-    ensure!(
-        !versions.is_empty(),
-        "{} has no version of the contract",
-        root.display()
-    );
-    Ok(versions)
-}
-
-/// Builds guests, the probe only once.
+/// Builds guests, the probe only once for each version.
 #[derive(Default)]
 pub(crate) struct Workshop {
-    probe: OnceLock<Vec<u8>>,
+    /// By the version of the contract that it is built against.
+    probes: Mutex<BTreeMap<Version, Arc<Vec<u8>>>>,
 }
 
 impl Workshop {
@@ -77,16 +56,18 @@ impl Workshop {
                 bombs::Bomb::Module(code) => text(&code, ""),
                 bombs::Bomb::File(bytes) => Ok(bytes),
             },
-            Source::Steps(_) => Ok(embed_manifest(self.probe()?, &manifest)?),
+            Source::Steps(_) => Ok(embed_manifest(&self.probe(version)?, &manifest)?),
         }
     }
 
-    fn probe(&self) -> Result<&[u8]> {
-        if let Some(probe) = self.probe.get() {
-            return Ok(probe);
+    fn probe(&self, version: &Version) -> Result<Arc<Vec<u8>>> {
+        let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probe) = probes.get(version) {
+            return Ok(Arc::clone(probe));
         }
-        let built = build_probe()?;
-        Ok(self.probe.get_or_init(|| built))
+        let probe = Arc::new(build_probe(version)?);
+        probes.insert(version.clone(), Arc::clone(&probe));
+        Ok(probe)
     }
 }
 
@@ -104,18 +85,22 @@ fn world_of(code: &str) -> String {
     world
 }
 
-fn build_probe() -> Result<Vec<u8>> {
+/// Without a feature, the probe is one of the first version.
+fn build_probe(version: &Version) -> Result<Vec<u8>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| here.join("../../target"), PathBuf::from);
     let target = target.join("guest");
     let toolchain = GuestToolchain::find_or_make(&|_| {})?;
-    let output = toolchain
-        .cargo()
+    let mut cargo = toolchain.cargo();
+    cargo
         .args(["build", "--quiet", "--release", "--target", TARGET])
         .current_dir(here.join("guests/probe"))
-        .env("CARGO_TARGET_DIR", &target)
-        .output()
-        .context("cargo could not be started")?;
+        .env("CARGO_TARGET_DIR", &target);
+    if contract::VERSIONS.first() != Some(version) {
+        let feature = format!("v{}", version.to_string().replace('.', "-"));
+        cargo.args(["--features", &feature]);
+    }
+    let output = cargo.output().context("cargo could not be started")?;
     ensure!(
         output.status.success(),
         "the probe did not build:\n{}",

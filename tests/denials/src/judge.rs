@@ -47,6 +47,11 @@ pub(crate) fn judge(expect: &Expect, seen: &Observed) -> Vec<String> {
     {
         wrong.push(format!("stored is {:?}; expected was {stored:?}", seen.stored));
     }
+    if let Some(blobs) = expect.blobs
+        && blobs != seen.blobs
+    {
+        wrong.push(format!("{} blobs were kept; expected were {blobs}", seen.blobs));
+    }
     if seen.canary > 0 {
         wrong.push(format!("the canary was reached {} times", seen.canary));
     }

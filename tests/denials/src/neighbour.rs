@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use stecker_model::{Grants, Instances, Limits, Name, Operation, Period, Record, TenantLimits, Transformed};
 use stecker_registry::{Manifest, contract};
-use stecker_sandbox::{Binding, NoCredentials, NoStorage, Sandbox, Session};
+use stecker_sandbox::{Binding, NoBlobs, NoCredentials, NoStorage, Sandbox, Session};
 use stecker_test_guests::Guest;
 
 use crate::world::observer::Recorder;
@@ -61,6 +61,7 @@ pub(crate) fn nobody((tenant, connection): (Name, Name)) -> Binding {
         instances: Instances::Fresh,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(Recorder::default()),
         http_bytes_today: 0,
     }

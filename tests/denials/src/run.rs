@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::future::join_all;
 use semver::Version;
 use stecker_model::{Limits, Name, Probe, Transformed};
-use stecker_registry::Role;
+use stecker_registry::{Role, component::digest};
 use stecker_sandbox::{Binding, CallError, LoadError, Session};
 
 use crate::{
@@ -112,6 +112,7 @@ pub(crate) struct Observed {
     pub(crate) memory_limit: u64,
     pub(crate) calls: u64,
     pub(crate) stored: Vec<String>,
+    pub(crate) blobs: usize,
     /// Every form of every secret of the connection.
     pub(crate) secrets: Vec<(&'static str, String)>,
     /// What the neighbour ran into.
@@ -125,6 +126,17 @@ impl Run<'_> {
         for stored in &scenario.stored {
             let of = (self.tenant(stored.tenant.as_str())?, stored.connection.clone());
             world.storage.put(&of, &stored.key, &stored.value);
+        }
+        world.blobs.clear();
+        for blob in &scenario.blob {
+            let digest = blob
+                .digest
+                .clone()
+                .unwrap_or_else(|| digest(blob.value.as_bytes()));
+            let tenant = self.tenant(blob.tenant.as_str())?;
+            world
+                .blobs
+                .put(&tenant, &blob.connection, &digest, blob.value.clone());
         }
         world.names.set(&scenario.dns);
         let upstream = world.upstream.set(&scenario.upstream).await?;
@@ -148,6 +160,7 @@ impl Run<'_> {
                 instances: scenario.instances,
                 credentials: Arc::new(secrets.clone()),
                 storage: Arc::new(world.storage.of(&of, self.room())),
+                blobs: world.blobs.of(&of.0, &of.1),
                 observer: Arc::clone(&recorder) as _,
                 ..nobody(of)
             });
@@ -182,6 +195,7 @@ impl Run<'_> {
         seen.heads = upstream.heads();
         seen.canary = world.canary.reached().await? - canary;
         for tenant in &scenario.calls.tenants {
+            seen.blobs += world.blobs.held(&self.tenant(tenant)?, &name(CONNECTION)?).len();
             for (key, value) in world.storage.all(&(self.tenant(tenant)?, name(CONNECTION)?)) {
                 seen.stored
                     .push(format!("{key}={}", String::from_utf8_lossy(&value)));

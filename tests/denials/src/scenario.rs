@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use semver::Version;
 use serde::Deserialize;
-use stecker_model::{Grants, Instances, Limits, Name, TenantLimits};
+use stecker_model::{Digest, Grants, Instances, Limits, Name, TenantLimits};
 
 use crate::{expect::Expect, world::upstream::Behaviour};
 
@@ -57,6 +57,9 @@ pub(crate) struct Scenario {
     /// What other connections have stored.
     #[serde(default)]
     pub(crate) stored: Vec<Stored>,
+    /// Blobs that are there before the scenario begins.
+    #[serde(default)]
+    pub(crate) blob: Vec<KeptBlob>,
     #[serde(default)]
     pub(crate) calls: Calls,
     #[serde(default)]
@@ -114,6 +117,18 @@ pub(crate) struct Stored {
     pub(crate) connection: Name,
     pub(crate) key: String,
     pub(crate) value: String,
+}
+
+/// A blob that is there before the scenario begins.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct KeptBlob {
+    pub(crate) tenant: Name,
+    pub(crate) connection: Name,
+    /// Its digest is that of `value`, unless `digest` says that it is kept under another one: it was damaged then.
+    pub(crate) value: String,
+    #[serde(default)]
+    pub(crate) digest: Option<Digest>,
 }
 
 /// How the guest is called.
@@ -200,6 +215,9 @@ pub(crate) enum Source {
 /// Who calls the guest, unless a scenario says otherwise.
 const TENANT: &str = "tenant";
 
+/// The contract's version that has blobs first.
+const BLOBS_SINCE: Version = Version::new(1, 1, 0);
+
 const MANIFEST: &str = include_str!("../scenarios/plugin.toml");
 
 impl Folder {
@@ -251,6 +269,12 @@ impl Folder {
         let mut table: toml::Table =
             toml::from_str(&text).with_context(|| format!("{}/plugin.toml", self.path.display()))?;
         table.insert("contract".to_owned(), version.to_string().into());
+        // What a version does not have cannot be asked for in it.
+        if *version < BLOBS_SINCE
+            && let Some(capabilities) = table.get_mut("capabilities").and_then(toml::Value::as_table_mut)
+        {
+            capabilities.remove("blobs");
+        }
         Ok(table)
     }
 

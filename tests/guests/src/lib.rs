@@ -91,8 +91,15 @@ impl Guest<'_> {
             version,
         );
         let folder = contract_folder(version);
-        for file in ["types.wit", "imports.wit", "roles.wit"] {
-            let path = folder.join(file);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+            files.push(entry?.path());
+        }
+        files.sort();
+        // Worlds may have the name that the guest's own one has.
+        files
+            .retain(|file| file.extension().is_some_and(|wit| wit == "wit") && !file.ends_with("worlds.wit"));
+        for path in files {
             let source =
                 fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
             for line in source.lines().filter(|line| !line.starts_with("package ")) {

@@ -419,6 +419,7 @@ async fn bound(
             instances: stecker_model::Instances::Fresh,
             credentials: Arc::new(Known(secrets)),
             storage: Arc::new(InMemory::default()),
+            blobs: Arc::new(stecker_sandbox::NoBlobs),
             observer: Arc::new(TracingObserver),
         })
         .unwrap()

@@ -15,7 +15,7 @@ use stecker_benchmarks::{guest, measure::Spread, resident};
 use stecker_model::{Grants, Instances, Limits, Name, Operation, Period, Record, TenantLimits};
 use stecker_registry::{Manifest, embed_manifest};
 use stecker_sandbox::{
-    Binding, CallError, NoCredentials, NoStorage, Sandbox, SandboxOptions, Session, TracingObserver,
+    Binding, CallError, NoBlobs, NoCredentials, NoStorage, Sandbox, SandboxOptions, Session, TracingObserver,
 };
 
 /// Growth that counts as none, in percent: the allocator's own coming and going.
@@ -227,6 +227,7 @@ fn binding(work: &str, instances: Instances) -> Result<Binding> {
         instances,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(TracingObserver),
     })
 }

@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use stecker_sandbox::{CompileBounds, Compiler, Sandbox, SandboxOptions};
+use stecker_sandbox::{CompileBounds, Compiler, MemoryBlobs, Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 
 use crate::{neighbour::Neighbour, scenario::Places};
@@ -47,6 +47,7 @@ pub(crate) struct World {
     pub(crate) upstream: Upstream,
     pub(crate) names: NameServer,
     pub(crate) storage: Arc<MemoryStorage>,
+    pub(crate) blobs: MemoryBlobs,
     pub(crate) neighbour: Neighbour,
     pub(crate) places: Places,
 }
@@ -72,6 +73,7 @@ impl World {
             upstream: Upstream::start(upstream)?,
             names,
             storage: Arc::default(),
+            blobs: MemoryBlobs::default(),
             places: Places::default()
                 .with("port", &port.to_string())
                 .with("canary-port", &canary_port.to_string()),

@@ -12,8 +12,8 @@ use stecker_model::{
     Transformed,
 };
 use stecker_sandbox::{
-    Binding, Condition, NoCredentials, NoStorage, Quota, Release, Sandbox, SandboxOptions, Session, Storage,
-    StorageError, StoredEntry, TracingObserver,
+    Binding, Condition, NoBlobs, NoCredentials, NoStorage, Quota, Release, Sandbox, SandboxOptions, Session,
+    Storage, StorageError, StoredEntry, TracingObserver,
 };
 use tokio::sync::Semaphore;
 
@@ -57,7 +57,7 @@ impl Stecker {
                     methods: vec!["POST".to_owned()],
                     ..HttpGrant::default()
                 }],
-                storage: None,
+                ..Grants::default()
             },
             ..binding
         })?)
@@ -74,6 +74,7 @@ impl Stecker {
                     max_keys: 1,
                     ops_per_second: u32::MAX,
                 }),
+                ..Grants::default()
             },
             storage: Arc::clone(gate) as _,
             ..binding
@@ -113,6 +114,7 @@ fn binding(config: String, instances: Instances) -> Result<Binding> {
         instances,
         credentials: Arc::new(NoCredentials),
         storage: Arc::new(NoStorage),
+        blobs: Arc::new(NoBlobs),
         observer: Arc::new(TracingObserver),
     })
 }

@@ -3,6 +3,8 @@
 //! The configuration is `{"via": "stecker" | "wasi", "steps": [STEP…]}`; the steps are in [`step`]. `connection.check` runs them in their
 //! order and returns a probe for each: `name` counts from 1, `ok` is whether it worked, `message` is the result cut to 2,000 characters
 //! (`STATUS BODY` of a response, `CODE: MESSAGE` of an error), `hint` is JSON with what else there is to tell.
+//!
+//! It is built for each version of the contract: without a feature for 1.0.0.
 
 mod run;
 mod step;
@@ -12,10 +14,42 @@ mod via_wasi;
 
 use serde::Deserialize;
 
+#[cfg(feature = "v1-1-0")]
+mod blobs;
+
 mod bindings {
     #![allow(clippy::all, reason = "generated")]
+    #[cfg(not(feature = "v1-1-0"))]
     wit_bindgen::generate!({
         path: ["../../../../wit/1.0.0", "wit"],
+        inline: "
+            package stecker:denials;
+            world probe {
+                include stecker:plugin/host-imports@1.0.0;
+                include stecker:denials-wasi/wasi;
+                export stecker:plugin/meta@1.0.0;
+                export stecker:plugin/connection@1.0.0;
+                export stecker:plugin/source@1.0.0;
+                export stecker:plugin/transform@1.0.0;
+            }
+        ",
+        world: "stecker:denials/probe",
+        generate_all,
+    });
+    #[cfg(feature = "v1-1-0")]
+    wit_bindgen::generate!({
+        path: ["../../../../wit/1.1.0", "wit"],
+        inline: "
+            package stecker:denials;
+            world probe {
+                include stecker:plugin/host-imports@1.1.0;
+                include stecker:denials-wasi/wasi;
+                export stecker:plugin/meta@1.1.0;
+                export stecker:plugin/connection@1.1.0;
+                export stecker:plugin/source@1.1.0;
+                export stecker:plugin/transform@1.1.0;
+            }
+        ",
         world: "stecker:denials/probe",
         generate_all,
     });

@@ -69,6 +69,30 @@ pub fn step(step: Step, via: Via) -> Told {
                 Err(error) => error.into(),
             }
         }
+        #[cfg(feature = "v1-1-0")]
+        Step::BlobStat { digest } => crate::blobs::stat(&digest),
+        #[cfg(feature = "v1-1-0")]
+        Step::BlobRead { digest, offset, len } => crate::blobs::read(&digest, offset, len),
+        #[cfg(feature = "v1-1-0")]
+        Step::BlobWrite {
+            value,
+            value_bytes,
+            digest,
+            repeat,
+        } => {
+            let value = filled(value, value_bytes);
+            let write = |value: &str| crate::blobs::write(value.as_bytes(), digest.as_deref());
+            match repeat {
+                Some(times) => repeated(times, |i| write(&format!("{value}-{i}"))),
+                None => write(&value),
+            }
+        }
+        #[cfg(feature = "v1-1-0")]
+        Step::HttpBlobs(blobbed) => crate::blobs::send(&blobbed),
+        #[cfg(not(feature = "v1-1-0"))]
+        Step::BlobStat { .. } | Step::BlobRead { .. } | Step::BlobWrite { .. } | Step::HttpBlobs(_) => {
+            Told::invalid("blobs came with contract 1.1.0")
+        }
         Step::Log {
             level,
             message,

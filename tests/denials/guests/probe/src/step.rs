@@ -40,6 +40,28 @@ pub enum Step {
         #[serde(default = "hundred")]
         limit: u32,
     },
+    BlobStat {
+        digest: String,
+    },
+    BlobRead {
+        digest: String,
+        #[serde(default)]
+        offset: u64,
+        #[serde(default = "hundred")]
+        len: u32,
+    },
+    /// `value`, or that many bytes of `x`. Repeated, the bytes get `-0`, `-1`, … at their end.
+    BlobWrite {
+        value: Option<String>,
+        #[serde(rename = "value-bytes")]
+        value_bytes: Option<usize>,
+        /// Expected.
+        digest: Option<String>,
+        repeat: Option<u32>,
+    },
+    /// A request whose body is `pieces` (texts, or `blob:` and a digest) if there are any, and whose answer goes into a blob of at most `max-bytes` if that
+    /// is there. The message of an answer that became a blob is its status and its digest.
+    HttpBlobs(Blobbed),
     /// `message`, or that many bytes of `x`. Repeated, each line ends with its number.
     Log {
         #[serde(default = "info")]
@@ -129,6 +151,18 @@ pub struct Many {
     /// Whether the requests stay under way until the call ends.
     #[serde(default)]
     pub keep: bool,
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Blobbed {
+    #[serde(default)]
+    pub pieces: Vec<String>,
+    pub max_bytes: Option<u64>,
+    /// Of the answer's body, expected.
+    pub digest: Option<String>,
     #[serde(flatten)]
     pub request: Request,
 }

@@ -8,7 +8,7 @@ use crate::{
     tell::{MAX_BODY, Told},
 };
 
-fn request(request: &Request) -> http::Request {
+pub fn request(request: &Request) -> http::Request {
     http::Request {
         method: request.method.clone(),
         url: request.url.clone(),
@@ -21,7 +21,7 @@ fn request(request: &Request) -> http::Request {
     }
 }
 
-fn told(answer: Result<http::Response, http::Error>) -> Told {
+pub fn told(answer: Result<http::Response, http::Error>) -> Told {
     match answer {
         Ok(response) => {
             let bytes = response.body.len();
