@@ -78,7 +78,7 @@ pub(crate) async fn read(caller: &Caller, digest: &str, offset: u64, len: u32) -
             let rest = len.saturating_sub(bytes.len());
             bytes.extend_from_slice(piece.get(..rest).unwrap_or(&piece));
         }
-        // What another connection put there may be secret for this one.
+        // What another connection put there was searched for that one's secrets, and not for this one's.
         if caller.bound.scrubber.watch().sees(&bytes) {
             return Err(Fault::Secret);
         }

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod answers;
+mod blobs;
 mod bounds;
 mod names;
 mod redirects;

@@ -19,15 +19,12 @@ async fn what_a_connection_puts_there_lies_in_the_data_folder() {
     let running = Running::start().await;
     let operations = running.operations();
     let release = operations.add_release(plugin()).await.unwrap();
-    let key = running.dir.path().join("key");
-    fs::write(&key, hex::encode(rand::random::<[u8; 16]>())).unwrap();
     let setup = |grants: serde_json::Value| -> Setup {
         let connection = json!({
             "name": "files",
             "plugin": { "digest": release.digest },
             "config": { "url": "http://127.0.0.1:1/" },
             "grants": grants,
-            "credentials": { "signing": { "secret": { "file": key } } },
         });
         serde_json::from_value(json!({ "connection": [connection] })).unwrap()
     };

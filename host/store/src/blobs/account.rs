@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{BlobFault, Places, content_in, entries, look, remove};
+use super::{BlobFault, Places, content_in, entries, look};
 
 /// What a blob counts at least: the file system's own unit, and so a bound on how many tiny ones there can be.
 const LEAST: u64 = 4_096;
@@ -60,11 +60,9 @@ impl Account {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            match look(&content_in(&places.content, &hex))? {
-                Some((_, bytes)) => {
-                    held.insert(hex, bytes.max(LEAST));
-                }
-                None => remove(&file)?,
+            // What is gone does not count any more.
+            if let Some((_, bytes)) = look(&content_in(&places.content, &hex))? {
+                held.insert(hex, bytes.max(LEAST));
             }
         }
         // What was finished in the meantime is in both, with the same number.

@@ -219,15 +219,17 @@ fn forget_in(tenant: &Path, before: SystemTime) -> Result<u64, BlobFault> {
             }
         }
     }
+    let abandoned = SystemTime::now() - ABANDONED;
     for connection in entries(&tenant.join(HELD))? {
         for held in entries(&connection)? {
             let hex = held.file_name().unwrap_or_default().to_string_lossy();
-            if look(&content_in(&content, &hex))?.is_none() {
+            // A young one may be of a blob that is just being put in its place.
+            let is_old = look(&held)?.is_some_and(|(changed, _)| changed < abandoned);
+            if is_old && look(&content_in(&content, &hex))?.is_none() {
                 remove(&held)?;
             }
         }
     }
-    let abandoned = SystemTime::now() - ABANDONED;
     for file in entries(&new)? {
         if look(&file)?.is_some_and(|(changed, _)| changed < abandoned) {
             remove(&file)?;

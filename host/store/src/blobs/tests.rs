@@ -173,8 +173,34 @@ async fn what_nobody_uses_is_forgotten_and_what_is_used_stays() {
     put(&shop, b"one", 8_192).await.unwrap();
 
     assert_eq!(folder.forget(NOW).await.unwrap(), 2);
-    assert_eq!(files(root.path()), Vec::<PathBuf>::new());
+    assert_eq!(files(&root.path().join("acme/content")), Vec::<PathBuf>::new());
     put(&shop, b"two", 4_096).await.unwrap();
+}
+
+/// What a process left behind that was killed: half a blob, and a count for one that never came.
+#[tokio::test]
+async fn what_was_abandoned_is_removed_once_nobody_can_be_at_it_any_more() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = BlobFolder::new(root.path().to_owned());
+    let shop = folder.room(&name("acme"), &name("shop"));
+    let kept = put(&shop, b"kept", MAX).await.unwrap();
+    let (half, count) = (
+        root.path().join("acme/new/in-1"),
+        root.path().join("acme/held/shop").join("0".repeat(64)),
+    );
+    for file in [&half, &count] {
+        fs::write(file, b"").unwrap();
+    }
+    assert_eq!(folder.forget(0).await.unwrap(), 0);
+    assert!(half.exists() && count.exists(), "somebody may be at it");
+    for file in [&half, &count] {
+        let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+        file.set_modified(SystemTime::now() - ABANDONED - Duration::from_secs(1))
+            .unwrap();
+    }
+    assert_eq!(folder.forget(0).await.unwrap(), 0);
+    assert!(!half.exists() && !count.exists());
+    assert_eq!(get(&shop, &kept, 0..100).await.unwrap(), b"kept");
 }
 
 #[tokio::test]
