@@ -83,7 +83,7 @@ async fn answer(target: &Target, output: Output, command: Asked) -> Result<()> {
                     (Some(reason), _) => page.line(format!("{} {reason}", warn("not loaded even so:"))),
                     (None, true) => page.line("the release is loaded"),
                     (None, false) => {
-                        page.line("the release itself is not here yet; `stecker release add` adds it")
+                        page.line("the release itself is not here yet; `stecker release add` adds it");
                     }
                 }
             })?;
