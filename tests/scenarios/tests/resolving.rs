@@ -64,7 +64,10 @@ async fn a_range_and_a_policy_decide_and_the_lock_file_remembers() {
     let path = setup.display().to_string();
     write(r#"{ name = "stecker/demo-erp", version = "1.2", upgrade = "patch" }"#);
     let refused = host.cli(["apply", "-f", &path]).unwrap_err().to_string();
-    assert!(refused.contains("the host has no release of stecker/demo-erp"), "{refused}");
+    assert!(
+        refused.contains("the host has no release of stecker/demo-erp"),
+        "{refused}"
+    );
 
     let add = |version: &str, sunset: &str| {
         let file = release(&component, version, sunset, folder.path());
@@ -92,8 +95,15 @@ async fn a_range_and_a_policy_decide_and_the_lock_file_remembers() {
     let risks = answer(&host, &["at-risk", "--by", "2027-04-01"]);
     assert_eq!(risks[0]["on"], "2027-03-31", "{risks}");
     assert_eq!(risks[0]["kind"], "sunset");
-    assert!(risks[0]["move-to"].is_string() && risks[0]["in-the-way"][0].is_string(), "{risks}");
-    assert_eq!(answer(&host, &["at-risk", "--by", "2027-03-30"]), json!([]), "the day before");
+    assert!(
+        risks[0]["move-to"].is_string() && risks[0]["in-the-way"][0].is_string(),
+        "{risks}"
+    );
+    assert_eq!(
+        answer(&host, &["at-risk", "--by", "2027-03-30"]),
+        json!([]),
+        "the day before"
+    );
 
     // The lock holds what was chosen, whatever comes.
     host.cli(["lock", "-f", &path]).unwrap();
@@ -103,7 +113,10 @@ async fn a_range_and_a_policy_decide_and_the_lock_file_remembers() {
     host.cli(["apply", "-f", &path]).unwrap();
     assert_eq!(runs(&host), fix, "1.2.2 is a fix, but the lock says otherwise");
     host.cli(["lock", "-f", &path]).unwrap();
-    assert_eq!(fs::read_to_string(folder.path().join("setup.lock")).unwrap(), lock);
+    assert_eq!(
+        fs::read_to_string(folder.path().join("setup.lock")).unwrap(),
+        lock
+    );
 
     // A setup that the lock does not fit is refused; written anew, it fits.
     write(r#"{ name = "stecker/demo-erp", version = "=1.3.0" }"#);
