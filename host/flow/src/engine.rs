@@ -409,7 +409,19 @@ impl Engine {
     /// No such flow; a store that fails.
     pub async fn status(&self, tenant: &Name, flow: &Name) -> Result<FlowStatus, FlowError> {
         let row = self.flow_row(tenant, flow).await?;
-        Ok(status::of(&self.inner.store, &self.inner.supplies.upstreams, tenant, row).await?)
+        Ok(self.status_of(tenant, row).await?)
+    }
+
+    async fn status_of(&self, tenant: &Name, row: FlowRow) -> Result<FlowStatus, StoreError> {
+        let inner = &self.inner;
+        status::of(
+            &inner.store,
+            &inner.supplies.upstreams,
+            &inner.depths,
+            tenant,
+            row,
+        )
+        .await
     }
 
     /// The status of every flow of a tenant, by name.
@@ -419,7 +431,7 @@ impl Engine {
     pub async fn statuses(&self, tenant: &Name) -> Result<Vec<FlowStatus>, FlowError> {
         let mut all = Vec::new();
         for row in self.inner.store.flows(tenant).await? {
-            all.push(status::of(&self.inner.store, &self.inner.supplies.upstreams, tenant, row).await?);
+            all.push(self.status_of(tenant, row).await?);
         }
         Ok(all)
     }

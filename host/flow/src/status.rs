@@ -2,11 +2,11 @@
 
 use stecker_model::{
     FlowSpec, Name, RecordState,
-    api::{Circuit, CircuitState, FlowHealth, FlowStatus, Waiting},
+    api::{Circuit, CircuitState, FlowHealth, FlowStatus, HeldBack, Waiting},
 };
 use stecker_store::{FlowRow, Store, StoreError};
 
-use crate::{circuit, upstream::Accounts};
+use crate::{circuit, depth::Depths, upstream::Accounts};
 
 /// A circuit in a few words: its state, since when, why, and what ends it.
 pub(crate) fn told(circuit: &Circuit) -> String {
@@ -58,6 +58,7 @@ async fn waiting(store: &Store, tenant: &Name, spec: &FlowSpec) -> Result<Option
 pub(crate) async fn of(
     store: &Store,
     upstreams: &Accounts,
+    depths: &Depths,
     tenant: &Name,
     row: FlowRow,
 ) -> Result<FlowStatus, StoreError> {
@@ -69,6 +70,10 @@ pub(crate) async fn of(
             .wait_of(tenant, &row.spec.destination.connection)
             .await?;
     }
+    let held_back = depths.of(store, tenant).await?.map(|deep| HeldBack {
+        waiting: deep.waiting,
+        max_waiting: deep.max_waiting,
+    });
     let state = store.reader_state(tenant, flow).await?;
     let counts = store.counts(tenant, flow).await?;
     let retried = store.retried(tenant, flow).await?;
@@ -102,5 +107,6 @@ pub(crate) async fn of(
         paused: row.paused,
         waiting,
         upstream,
+        held_back,
     })
 }

@@ -285,6 +285,19 @@ pub struct FlowStatus {
     /// Which upstream it waits for, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub upstream: Option<UpstreamWait>,
+    /// Its source is not read, because too much of the tenant waits already.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held_back: Option<HeldBack>,
+}
+
+/// Nothing more is taken for a tenant until some of what waits is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct HeldBack {
+    /// Records of the tenant that wait, over all of its flows.
+    pub waiting: u64,
+    /// How many may (`max-waiting` of its limits).
+    pub max_waiting: u32,
 }
 
 /// What went wrong at reading.

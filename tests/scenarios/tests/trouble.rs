@@ -155,3 +155,54 @@ async fn a_mountain_of_one_tenant_does_not_stand_in_the_way_of_anothers_order() 
     );
     host.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_of_which_too_much_waits_takes_no_more_and_says_so() {
+    let Some(scene) = set_up().await else {
+        return;
+    };
+    let limits = scene.folder.path().join("limits.toml");
+    std::fs::write(&limits, "max-waiting = 5\n").unwrap();
+    scene
+        .host
+        .cli(["tenant", "limit", &limits.display().to_string()])
+        .unwrap();
+    let pause = ["flow", "pause", "orders-to-erp", "--reason", "stock-taking"];
+    scene.host.cli(pause).unwrap();
+    // The bound is looked at once a second, so some more come in before it holds.
+    scene.systems.create_orders(5);
+    let held_back = async || {
+        let flows = scene.host.flows().await.unwrap();
+        let orders = flows
+            .iter()
+            .find(|flow| flow.spec.name.as_str() == "orders-to-erp");
+        orders.unwrap().held_back
+    };
+    for _ in 0..900 {
+        if held_back().await.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let held = held_back().await.expect("the flow says why it takes nothing");
+    assert!(held.waiting >= 5 && held.max_waiting == 5, "{held:?}");
+    let shown = scene.host.cli(["flow", "status", "orders-to-erp"]).unwrap();
+    assert!(shown.contains("max-waiting"), "{shown}");
+
+    // What comes now is refused, and the shop keeps it.
+    scene.systems.create_orders(1);
+    scene
+        .until("the shop was told to come again", |_, systems| {
+            systems.account().shop.webhooks.pending > 0
+        })
+        .await
+        .unwrap();
+    scene.host.cli(["flow", "resume", "orders-to-erp"]).unwrap();
+    scene
+        .until("all is booked", |_, systems| {
+            systems.account().verdict().booked == 6
+        })
+        .await
+        .unwrap();
+    assert_eq!(held_back().await, None, "there is room again");
+}

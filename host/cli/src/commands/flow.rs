@@ -309,6 +309,15 @@ fn show(page: &mut Page, status: &FlowStatus) {
     if let Some(upstream) = &status.upstream {
         page.field("waiting", &upstream.message);
     }
+    if let Some(held) = &status.held_back {
+        page.field(
+            "not read",
+            format!(
+                "{} records of the tenant wait, and it may have {} (`max-waiting` of its limits)",
+                held.waiting, held.max_waiting
+            ),
+        );
+    }
     if let Some(error) = &status.last_error {
         page.field(
             "reading fails",
