@@ -9,6 +9,7 @@ mod plugin;
 mod quarantine;
 mod reconcile;
 mod records;
+mod registry;
 mod replay;
 mod secret;
 mod trust;
@@ -30,6 +31,7 @@ pub(crate) use quarantine::{Decision, Edit, Quarantine, Selection};
 pub(crate) use reconcile::{Reconcile, ReconcileCommand, StartReconcile};
 pub(crate) use records::{RecordQuery, Records};
 use records::{moment, record_state};
+pub(crate) use registry::{Registry, ServeRegistry};
 pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
 pub(crate) use secret::{Secret, SetSecret};
 pub(crate) use trust::Trust;
@@ -323,6 +325,14 @@ source has now arrive, whatever the ledger knows of it? What is there and not kn
   stecker tenant limit limits.toml --tenant acme"
     )]
     Tenant(Tenant),
+    /// A registry of plugins, for every OCI client
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker registry serve
+  stecker registry user ci < password.txt >> users.txt"
+    )]
+    Registry(Registry),
     /// Trust: whose releases are loaded, and by which signatures
     #[command(
         subcommand,

@@ -81,6 +81,7 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Lock(words) => commands::lock(&globals, output, &words.setup.file, words.update).await,
         Command::Outdated => commands::outdated(&globals, output).await,
         Command::AtRisk(words) => commands::at_risk(&globals, output, words.by).await,
+        Command::Registry(command) => commands::registry(&globals, output, command).await,
         Command::Trust(command) => commands::trust(&globals, output, command).await,
         Command::Release(command) => commands::release(&globals, output, command).await,
         Command::Plugin(command) => commands::plugin(&globals, output, command).await,
@@ -94,7 +95,7 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
 /// Standard error, so that answers stay clean. A server tells what it does; a command only what is wrong.
 fn log(cli: &Cli, output: Output) {
     let usual = match (cli.globals.verbose, &cli.command) {
-        (0, Command::Serve(_)) => "info",
+        (0, Command::Serve(_) | Command::Registry(_)) => "info",
         (0, _) => "warn",
         (1, Command::Serve(_)) => "debug,hyper=info,h2=info,reqwest=info,sqlx=info",
         (1, _) => "info",

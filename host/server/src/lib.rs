@@ -33,7 +33,7 @@ pub use http::{
 pub use inspect::{ReleaseReport, check_component, inspect_component};
 pub use master_key::MasterKeyOption;
 pub use operations::Operations;
-pub use serve::{ServeOptions, Server, serve};
+pub use serve::{ServeOptions, Server, asked_to_end, serve};
 pub use service::Service;
 pub use stecker_flow::Retention;
 pub use stecker_gate as gate;

@@ -174,6 +174,17 @@ pub async fn serve(options: ServeOptions, ready: impl FnOnce(&Server) + Send) ->
     Ok(())
 }
 
+/// Done when the process is asked to end: by SIGTERM, or ctrl-c. Never, where signals cannot be heard.
+pub async fn asked_to_end() {
+    match Signals::listen() {
+        Ok(mut signals) => signals.next().await,
+        Err(error) => {
+            tracing::warn!(%error, "signals cannot be heard; end the process by force");
+            std::future::pending().await
+        }
+    }
+}
+
 #[cfg(unix)]
 struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
 

@@ -3,7 +3,6 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 
 use crate::{
     digest::Digest,
@@ -60,11 +59,7 @@ impl Candidate<'_> {
         {
             return Ok(None);
         }
-        let Some(blob) = self.registry.store().blob(self.repository, digest).await? else {
-            return Ok(None);
-        };
-        let chunks: Vec<Bytes> = self.registry.whole(&blob).await?.try_collect().await?;
-        Ok(Some(chunks.concat().into()))
+        self.registry.content(self.repository, digest, most).await
     }
 }
 

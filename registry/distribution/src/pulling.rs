@@ -9,6 +9,7 @@ use crate::{
     blobs::PIECE,
     digest::{Digest, Hasher},
     error::RegistryError,
+    name::RepositoryName,
     registry::Registry,
     store::StoredBlob,
 };
@@ -21,6 +22,24 @@ const REMEMBERED: usize = 4096;
 type Content = BoxStream<'static, Result<Bytes, RegistryError>>;
 
 impl Registry {
+    /// A blob of a repository, checked, if it has at most `most` bytes; none: it has more, or is not there.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    pub async fn content(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        most: u64,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let blob = self.store().blob(repository, digest).await?;
+        let Some(blob) = blob.filter(|blob| blob.size <= most) else {
+            return Ok(None);
+        };
+        let chunks: Vec<Bytes> = self.whole(&blob).await?.try_collect().await?;
+        Ok(Some(chunks.concat().into()))
+    }
+
     /// The whole of a blob. One of up to a piece was checked when this returns.
     pub(crate) async fn whole(&self, blob: &StoredBlob) -> Result<Content, RegistryError> {
         let source = match self.blobs().read(&blob.place).await {

@@ -37,7 +37,8 @@ impl Systems {
     pub(crate) fn make() -> Result<Self> {
         // What a run that was killed has left.
         let _ = ip(&format!("link del {SYSTEMS_LINK}"));
-        ip(&format!("link add {SYSTEMS_LINK} type dummy"))?;
+        // A bridge without ports: not every kernel has dummy devices.
+        ip(&format!("link add {SYSTEMS_LINK} type bridge"))?;
         let made = Self;
         ip(&format!("addr add {SYSTEMS}/32 dev {SYSTEMS_LINK}"))?;
         ip(&format!("link set {SYSTEMS_LINK} up"))?;

@@ -1,0 +1,271 @@
+//! What may be published.
+
+use std::{fmt, time::SystemTime};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use semver::Version;
+use serde_json::json;
+use stecker_distribution::{
+    Candidate, Digest, Gate, IMAGE_MANIFEST, Reference, Refusal, Registry, RegistryError, RepositoryName,
+};
+use stecker_gate::{GatePolicy, Previous, Severity, examine, predecessor};
+use stecker_registry::Inspection;
+use stecker_sandbox::Sandbox;
+use stecker_trust::Bundle;
+
+use crate::artifact::layer_of;
+
+/// A Sigstore bundle about a release.
+pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// A signature as `cosign sign` pushes it.
+pub const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+/// A plugin's manifest, to be read without the component.
+pub const MANIFEST: &str = "application/vnd.stecker.manifest.v1+json";
+
+/// Bytes of a component, at most; what is larger is refused by the gate anyway.
+const COMPONENT: u64 = 64 * 1024 * 1024;
+/// Bytes of what is said about a release, at most.
+const ABOUT: u64 = 4 * 1024 * 1024;
+
+/// Lets plugins in, and what is said about them.
+pub struct PluginGate {
+    sandbox: Sandbox,
+    policy: GatePolicy,
+    prefix: String,
+}
+
+impl fmt::Debug for PluginGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginGate")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PluginGate {
+    /// A gate that has releases examined in `sandbox` by `policy`. `prefix` stands before a plugin's name in the name of its repository, such as
+    /// `plugins/`; may be empty.
+    #[must_use]
+    pub fn new(sandbox: Sandbox, policy: GatePolicy, prefix: &str) -> Self {
+        Self {
+            sandbox,
+            policy,
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    async fn release(&self, candidate: &Candidate<'_>) -> Result<(), Refusal> {
+        let layer = layer_of(candidate.bytes).map_err(|error| refusal("not-a-release", error.to_string()))?;
+        let component = candidate
+            .blob(&layer, COMPONENT)
+            .await
+            .map_err(|error| failed(&error))?;
+        let Some(component) = component else {
+            return Err(refusal(
+                "too-large",
+                format!("the component {layer} has more than {COMPONENT} bytes"),
+            ));
+        };
+        let inspection = stecker_registry::inspect(&component).map_err(|error| {
+            refusal(
+                error.code(),
+                format!("the component cannot be published: {error}"),
+            )
+        })?;
+        self.named(candidate, &inspection)?;
+        if is_there(candidate).await? {
+            return Ok(());
+        }
+        let released = released(candidate).await?;
+        let before = predecessor(&inspection.manifest.version, &released).cloned();
+        let before = match before {
+            None => None,
+            Some(version) => component_of(candidate.registry, candidate.repository, &version).await?,
+        };
+        let previous = Previous {
+            component: before.as_deref(),
+            released: &released,
+        };
+        let now = Timestamp::try_from(SystemTime::now())
+            .map_err(|error| refusal("host-failed", error.to_string()))?;
+        match examine(&self.sandbox, &component, Some(previous), &self.policy, now).await {
+            Ok(_) => Ok(()),
+            Err(refused) => {
+                let findings: Vec<_> = refused
+                    .findings()
+                    .filter(|finding| finding.severity == Severity::Refusal)
+                    .map(|finding| format!("{}: {} {}", finding.code.as_str(), finding.seen, finding.todo))
+                    .collect();
+                Err(Refusal {
+                    message: format!("the gate refuses the release: {}", findings.join("; ")),
+                    detail: serde_json::to_value(&refused.report).unwrap_or_default(),
+                    denied: false,
+                })
+            }
+        }
+    }
+
+    /// Repository and tags are those that the component itself says.
+    fn named(&self, candidate: &Candidate<'_>, inspection: &Inspection) -> Result<(), Refusal> {
+        let manifest = &inspection.manifest;
+        let repository = format!("{}{}", self.prefix, manifest.name);
+        if candidate.repository.as_str() != repository {
+            return Err(refusal(
+                "other-name",
+                format!(
+                    "the component is {}, which belongs into `{repository}`, and not into `{}`",
+                    manifest.name, candidate.repository
+                ),
+            ));
+        }
+        let version = manifest.version.to_string();
+        // A tag has no `+`; what is behind it is written with `_`, as Helm does.
+        let tag = version.replace('+', "_");
+        match candidate.tags.iter().find(|given| given.as_str() != tag) {
+            None => Ok(()),
+            Some(given) => Err(refusal(
+                "other-version",
+                format!(
+                    "the component is {}@{version}: its tag is `{tag}`, and not `{given}`",
+                    manifest.name
+                ),
+            )),
+        }
+    }
+
+    /// Something about a release that is there.
+    async fn about(&self, candidate: &Candidate<'_>, subject: &Digest) -> Result<(), Refusal> {
+        let kind = candidate.manifest.artifact_type.as_deref().unwrap_or_default();
+        if ![BUNDLE, COSIGN_SIGNATURE, MANIFEST].contains(&kind) {
+            return Err(refusal(
+                "unknown-kind",
+                format!(
+                    "`{kind}` is nothing that is kept about a release here: {BUNDLE}, {COSIGN_SIGNATURE} and {MANIFEST} are"
+                ),
+            ));
+        }
+        let reference = Reference::Digest(subject.clone());
+        let release = candidate
+            .registry
+            .manifest(candidate.repository, &reference)
+            .await
+            .map_err(|error| failed(&error))?;
+        if release.is_none() {
+            return Err(refusal(
+                "no-release",
+                format!(
+                    "it is about {subject}, which is not in `{}`: push the release first",
+                    candidate.repository
+                ),
+            ));
+        }
+        if kind != BUNDLE {
+            return Ok(());
+        }
+        for (digest, _) in &candidate.manifest.blobs {
+            let blob = candidate
+                .blob(digest, ABOUT)
+                .await
+                .map_err(|error| failed(&error))?;
+            let Some(blob) = blob else {
+                return Err(refusal(
+                    "too-large",
+                    format!("{digest} has more than {ABOUT} bytes"),
+                ));
+            };
+            // The empty configuration, `{}`, of artifacts that need none.
+            if &blob[..] != b"{}" {
+                Bundle::from_json(&blob).map_err(|error| {
+                    refusal(
+                        "bad-bundle",
+                        format!("{digest} is no Sigstore bundle that can be used: {error}"),
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Gate for PluginGate {
+    async fn admit(&self, candidate: Candidate<'_>) -> Result<(), Refusal> {
+        if candidate.manifest.media_type != IMAGE_MANIFEST {
+            return Err(refusal(
+                "not-a-release",
+                format!(
+                    "`{}` is not kept here: a release is an image manifest (`{IMAGE_MANIFEST}`) of one component",
+                    candidate.manifest.media_type
+                ),
+            ));
+        }
+        match &candidate.manifest.subject {
+            Some(subject) => self.about(&candidate, subject).await,
+            None => self.release(&candidate).await,
+        }
+    }
+}
+
+/// Whether it is published already, as all that it is to be published as: to push it again changes nothing.
+async fn is_there(candidate: &Candidate<'_>) -> Result<bool, Refusal> {
+    for tag in candidate.tags {
+        let release = candidate.registry.release(candidate.repository, tag).await;
+        let release = release.map_err(|error| failed(&error))?;
+        if !release.is_some_and(|release| release.there && release.digest == *candidate.digest) {
+            return Ok(false);
+        }
+    }
+    Ok(!candidate.tags.is_empty())
+}
+
+/// Every version that was ever released in the repository, yanked ones too.
+async fn released(candidate: &Candidate<'_>) -> Result<Vec<Version>, Refusal> {
+    let releases = candidate
+        .registry
+        .releases(candidate.repository)
+        .await
+        .map_err(|error| failed(&error))?;
+    Ok(releases
+        .iter()
+        .filter_map(|release| release.tag.release())
+        .collect())
+}
+
+/// The component of a release; none if it is not there any more.
+async fn component_of(
+    registry: &Registry,
+    repository: &RepositoryName,
+    version: &Version,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let Ok(tag) = version.to_string().parse() else {
+        return Ok(None);
+    };
+    let found = registry
+        .manifest(repository, &Reference::Tag(tag))
+        .await
+        .map_err(|error| failed(&error))?;
+    let Some((_, _, bytes)) = found else {
+        return Ok(None);
+    };
+    let Ok(layer) = layer_of(&bytes) else {
+        return Ok(None);
+    };
+    let component = registry.content(repository, &layer, COMPONENT).await;
+    Ok(component.map_err(|error| failed(&error))?.map(Into::into))
+}
+
+fn refusal(code: &str, message: String) -> Refusal {
+    Refusal {
+        message,
+        detail: json!({ "code": code }),
+        denied: false,
+    }
+}
+
+fn failed(error: &RegistryError) -> Refusal {
+    refusal(
+        "host-failed",
+        format!("the registry could not look at it: {error}"),
+    )
+}

@@ -1,0 +1,246 @@
+//! A registry of plugins from outside: real requests of an OCI client, a real plugin, the real gate.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that fails says where; one that is skipped says why"
+)]
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use stecker_registry::{Manifest, embed_manifest, inspect};
+use stecker_registry_server::{BUNDLE, ServeError, ServeOptions, WASM_CONFIG, WASM_LAYER, serve};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+/// The plugin that is published, if plugins were built.
+fn plugin() -> Option<Vec<u8>> {
+    let Some(folder) = std::env::var_os("STECKER_PLUGINS") else {
+        eprintln!("skipped: STECKER_PLUGINS is not set; `cargo xtask test` sets it");
+        return None;
+    };
+    let file = PathBuf::from(folder).join("stecker-demo-erp-0.1.0.wasm");
+    Some(fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+}
+
+/// The same code as another release.
+fn release(component: &[u8], edit: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut manifest = serde_json::to_value(inspect(component).unwrap().manifest).unwrap();
+    edit(&mut manifest);
+    let manifest: Manifest = serde_json::from_value(manifest).unwrap();
+    embed_manifest(component, &manifest).unwrap()
+}
+
+struct Running {
+    client: Client,
+    url: String,
+    stop: Option<oneshot::Sender<()>>,
+    served: tokio::task::JoinHandle<Result<(), ServeError>>,
+    folder: TempDir,
+}
+
+impl Running {
+    async fn start() -> Self {
+        // An error says that the process has one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let options = ServeOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: folder.path().to_owned(),
+            database: None,
+            users: None,
+            anonymous_pull: false,
+        };
+        let (tell, told) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve(
+            options,
+            move |address| tell.send(address).unwrap(),
+            async {
+                let _ = stopped.await;
+            },
+        ));
+        let address = told.await.unwrap();
+        Self {
+            client: Client::builder().no_proxy().build().unwrap(),
+            url: format!("http://{address}/v2"),
+            stop: Some(stop),
+            served,
+            folder,
+        }
+    }
+
+    async fn blob(&self, repository: &str, bytes: &[u8]) {
+        let url = format!(
+            "{}/{repository}/blobs/uploads/?digest={}",
+            self.url,
+            digest(bytes)
+        );
+        let request = self.client.post(url).body(bytes.to_vec());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
+    }
+
+    async fn manifest(&self, repository: &str, reference: &str, manifest: &Value) -> Response {
+        let request = self
+            .client
+            .put(format!("{}/{repository}/manifests/{reference}", self.url))
+            .header("content-type", IMAGE)
+            .body(manifest.to_string());
+        request.send().await.unwrap()
+    }
+
+    /// Pushes as `wkg` and `oras` do.
+    async fn push(&self, repository: &str, tag: &str, component: &[u8]) -> (Response, String) {
+        let config = json!({
+            "created": "2026-01-01T00:00:00Z", "architecture": "wasm", "os": "wasip2", "layerDigests": [digest(component)],
+        })
+        .to_string();
+        self.blob(repository, config.as_bytes()).await;
+        self.blob(repository, component).await;
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": IMAGE,
+            "config": { "mediaType": WASM_CONFIG, "digest": digest(config.as_bytes()), "size": config.len() },
+            "layers": [{ "mediaType": WASM_LAYER, "digest": digest(component), "size": component.len() }],
+        });
+        let image = digest(manifest.to_string().as_bytes());
+        (self.manifest(repository, tag, &manifest).await, image)
+    }
+
+    /// Something about an image.
+    async fn about(&self, repository: &str, image: &str, kind: &str, content: &[u8]) -> Response {
+        self.blob(repository, b"{}").await;
+        self.blob(repository, content).await;
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": IMAGE, "artifactType": kind,
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2 },
+            "layers": [{ "mediaType": kind, "digest": digest(content), "size": content.len() }],
+            "subject": { "mediaType": IMAGE, "digest": image, "size": 1 },
+        });
+        let reference = digest(manifest.to_string().as_bytes());
+        self.manifest(repository, &reference, &manifest).await
+    }
+
+    async fn end(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        self.served.await.unwrap().unwrap();
+        drop(self.folder);
+    }
+}
+
+/// It is refused with this code, and nothing of it is to be seen.
+async fn refused(answer: Response, code: &str) {
+    let status = answer.status();
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    assert_eq!(body["errors"][0]["code"], "MANIFEST_INVALID", "{body}");
+    assert!(body.to_string().contains(code), "`{code}` is not in {body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_gate_lets_in_is_there_and_nothing_else() {
+    let Some(plugin) = plugin() else { return };
+    let running = Running::start().await;
+    let home = "stecker/demo-erp";
+    let (answer, first) = running.push(home, "0.1.0", &plugin).await;
+    assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
+
+    // The same again changes nothing; another one under the same version does not come in.
+    let (answer, _) = running.push(home, "0.1.0", &plugin).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let other = release(&plugin, |manifest| manifest["title"] = json!("Another one"));
+    let (answer, _) = running.push(home, "0.1.0", &other).await;
+    assert!(answer.status().is_client_error(), "{:?}", answer.text().await);
+
+    // Names and versions are those of the component.
+    let (answer, _) = running.push("acme/demo-erp", "0.1.0", &plugin).await;
+    refused(answer, "other-name").await;
+    let (answer, _) = running.push(home, "0.1.1", &plugin).await;
+    refused(answer, "other-version").await;
+    let (answer, _) = running.push(home, "latest", &plugin).await;
+    refused(answer, "other-version").await;
+
+    // What the gate finds, it says.
+    let unknown_end = release(&plugin, |manifest| {
+        manifest["version"] = json!("0.1.1");
+        manifest["upstream"] = json!([{ "system": "Demo ERP", "api-version": "2" }]);
+    });
+    let (answer, _) = running.push(home, "0.1.1", &unknown_end).await;
+    refused(answer, "sunset").await;
+    let (answer, _) = running
+        .push(home, "0.1.1", b"\0asm\x0d\0\x01\0 and then nothing")
+        .await;
+    refused(answer, "cannot be published").await;
+    let fix = release(&plugin, |manifest| manifest["version"] = json!("0.1.1"));
+    let (answer, _) = running.push(home, "0.1.1", &fix).await;
+    assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
+
+    // What is said about a release is of a kind that is known, and about one that is there.
+    let answer = running.about(home, &first, BUNDLE, b"not a bundle").await;
+    refused(answer, "bad-bundle").await;
+    let answer = running
+        .about(home, &first, "application/vnd.acme.opinion+json", b"[]")
+        .await;
+    refused(answer, "unknown-kind").await;
+    let nowhere = digest(b"nowhere");
+    let answer = running.about(home, &nowhere, BUNDLE, b"{\"a\":1}").await;
+    refused(answer, "no-release").await;
+    let readable = b"{\"name\":\"stecker/demo-erp\"}";
+    let answer = running
+        .about(home, &first, stecker_registry_server::MANIFEST, readable)
+        .await;
+    assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
+
+    // And it is all to be had, byte by byte.
+    let tags: Value = running
+        .client
+        .get(format!("{}/{home}/tags/list", running.url))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(tags["tags"], json!(["0.1.0", "0.1.1"]));
+    let pulled = running
+        .client
+        .get(format!("{}/{home}/blobs/{}", running.url, digest(&plugin)))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(pulled.bytes().await.unwrap(), plugin);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn nobody_can_publish_by_accident() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = |users: Option<PathBuf>| ServeOptions {
+        listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+        data: folder.path().join("data"),
+        database: None,
+        users,
+        anonymous_pull: false,
+    };
+    let refused = serve(options(None), |_| panic!("it serves"), async {}).await;
+    assert!(matches!(refused, Err(ServeError::Open { .. })), "{refused:?}");
+    let users = folder.path().join("users.txt");
+    fs::write(&users, "ci:a password as it is\n").unwrap();
+    let refused = serve(options(Some(users)), |_| panic!("it serves"), async {}).await;
+    let Err(error @ ServeError::Users { .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(error.to_string().contains("line 1"), "{error}");
+    assert!(!folder.path().join("data").exists(), "nothing was made");
+}
