@@ -131,7 +131,7 @@ async fn collect(registry: Registry) {
         match registry.collect(true).await {
             Ok(collected) => tracing::info!(?collected, "collected what nothing names"),
             Err(error) => {
-                tracing::warn!(%error, "what nothing names could not be collected; it is tried again in an hour")
+                tracing::warn!(%error, "what nothing names could not be collected; it is tried again in an hour");
             }
         }
     }
