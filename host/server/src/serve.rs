@@ -180,7 +180,7 @@ pub async fn asked_to_end() {
         Ok(mut signals) => signals.next().await,
         Err(error) => {
             tracing::warn!(%error, "signals cannot be heard; end the process by force");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
