@@ -1,0 +1,244 @@
+//! Pulling a release, and what is said about it.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, header};
+use sha2::{Digest as _, Sha256};
+use stecker_model::Digest;
+use stecker_package::{BUNDLE, IMAGE_MANIFEST, MAX_MANIFEST, about_of, layer_of, referrers_of};
+use url::Url;
+
+use crate::{
+    Progress,
+    client::{Registry, network, read},
+    error::ClientError,
+    push::warnings,
+};
+
+/// Bytes of a component, at most.
+const COMPONENT: u64 = 64 * 1024 * 1024;
+/// Bytes of a signature, at most.
+const SIGNATURE: u64 = 1024 * 1024;
+/// Signatures of a release that are fetched, at most.
+const SIGNATURES: usize = 32;
+/// Pages of a list, at most.
+const PAGES: usize = 1_000;
+/// How often a transfer goes on after it broke off, without having come any further.
+const TRIES: u32 = 5;
+
+/// A release as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The component, whose digest is what the manifest said.
+    pub component: Vec<u8>,
+    /// Its digest.
+    pub digest: Digest,
+    /// Of the image manifest.
+    pub image: Digest,
+    /// Sigstore bundles about it, as they came: nothing is verified by that.
+    pub bundles: Vec<Vec<u8>>,
+    /// What the registry warns of: that it was yanked, or is deprecated.
+    pub warnings: Vec<String>,
+}
+
+impl Registry {
+    /// The tags of a repository, as the registry lists them: without yanked releases, where it knows of such a thing.
+    ///
+    /// # Errors
+    /// [`ClientError::NotThere`] for a repository in which nothing was published; others.
+    pub async fn tags(&self, repository: &str) -> Result<Vec<String>, ClientError> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let scope = scope(repository);
+        let mut all = BTreeSet::new();
+        let mut next = Some(self.url(repository, "tags/list")?);
+        for _ in 0..PAGES {
+            let Some(url) = next else { break };
+            let answer = self.send(Method::GET, url.clone(), &scope, repository, |request| request).await?;
+            let answer = self.good(answer, repository).await?;
+            next = link(&answer, &url);
+            let bytes = read(answer, MAX_MANIFEST as u64, repository).await?;
+            let page: Page = serde_json::from_slice(&bytes).map_err(|error| ClientError::Answer {
+                what: format!("the tags of {repository}"),
+                reason: error.to_string(),
+            })?;
+            all.extend(page.tags.unwrap_or_default());
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// A release by its tag or its digest.
+    ///
+    /// # Errors
+    /// [`ClientError`]; nothing that was not asked for is given.
+    pub async fn pull(
+        &self,
+        repository: &str,
+        reference: &str,
+        progress: Progress<'_>,
+    ) -> Result<Pulled, ClientError> {
+        let what = format!("{repository}:{reference}");
+        let (manifest, warnings) = self.manifest(repository, reference).await?;
+        let image = digest(&manifest);
+        if let Ok(wanted) = reference.parse::<Digest>()
+            && wanted != image
+        {
+            return Err(ClientError::Digest { wanted, found: image });
+        }
+        let layer = layer_of(&manifest).map_err(|reason| ClientError::NotARelease {
+            what: what.clone(),
+            reason,
+        })?;
+        let component = self.blob(repository, &layer.digest, COMPONENT, progress).await?;
+        Ok(Pulled {
+            component,
+            digest: layer.digest,
+            bundles: self.bundles(repository, &image).await?,
+            image,
+            warnings,
+        })
+    }
+
+    async fn manifest(&self, repository: &str, reference: &str) -> Result<(Vec<u8>, Vec<String>), ClientError> {
+        let what = format!("{repository}:{reference}");
+        let url = self.url(repository, &format!("manifests/{reference}"))?;
+        let answer = self
+            .send(Method::GET, url, &scope(repository), &what, |request| {
+                request.header(header::ACCEPT, IMAGE_MANIFEST)
+            })
+            .await?;
+        let answer = self.good(answer, &what).await?;
+        let warnings = warnings(&answer);
+        Ok((read(answer, MAX_MANIFEST as u64, &what).await?.to_vec(), warnings))
+    }
+
+    /// The signatures of a release. A registry that knows no referrers has none.
+    async fn bundles(&self, repository: &str, image: &Digest) -> Result<Vec<Vec<u8>>, ClientError> {
+        let what = format!("what is said about {repository}@{image}");
+        let mut url = self.url(repository, &format!("referrers/{image}"))?;
+        url.query_pairs_mut().append_pair("artifactType", BUNDLE);
+        let answer = self.send(Method::GET, url, &scope(repository), &what, |request| request).await?;
+        let index = match self.good(answer, &what).await {
+            Ok(answer) => read(answer, MAX_MANIFEST as u64, &what).await?,
+            Err(ClientError::NotThere { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let wrong = |reason| ClientError::NotARelease {
+            what: what.clone(),
+            reason,
+        };
+        let mut bundles = Vec::new();
+        for referrer in referrers_of(&index, BUNDLE).map_err(wrong)?.iter().take(SIGNATURES) {
+            let (manifest, _) = self.manifest(repository, &referrer.digest.to_string()).await?;
+            let found = digest(&manifest);
+            if found != referrer.digest {
+                return Err(ClientError::Digest {
+                    wanted: referrer.digest.clone(),
+                    found,
+                });
+            }
+            let about = about_of(&manifest, BUNDLE).map_err(wrong)?;
+            bundles.push(self.blob(repository, &about.digest, SIGNATURE, &|_, _| {}).await?);
+        }
+        Ok(bundles)
+    }
+
+    /// A blob: what broke off goes on where it was, and the whole has the digest that was asked for.
+    async fn blob(
+        &self,
+        repository: &str,
+        wanted: &Digest,
+        most: u64,
+        progress: Progress<'_>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let what = format!("{repository}@{wanted}");
+        let url = self.url(repository, &format!("blobs/{wanted}"))?;
+        let mut bytes = Vec::new();
+        let mut failures = 0;
+        loop {
+            let before = bytes.len();
+            match self.go_on(&url, repository, &what, most, &mut bytes, progress).await {
+                Ok(()) => break,
+                Err(error) if error.passes_by_itself() => {
+                    failures = if bytes.len() > before { 1 } else { failures + 1 };
+                    if failures > TRIES {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let found = digest(&bytes);
+        if found == *wanted {
+            Ok(bytes)
+        } else {
+            Err(ClientError::Digest {
+                wanted: wanted.clone(),
+                found,
+            })
+        }
+    }
+
+    /// From where `bytes` ends to the end.
+    async fn go_on(
+        &self,
+        url: &Url,
+        repository: &str,
+        what: &str,
+        most: u64,
+        bytes: &mut Vec<u8>,
+        progress: Progress<'_>,
+    ) -> Result<(), ClientError> {
+        use futures_util::StreamExt as _;
+
+        let from = bytes.len();
+        let answer = self
+            .send(Method::GET, url.clone(), &scope(repository), what, |request| {
+                if from == 0 {
+                    request
+                } else {
+                    request.header(header::RANGE, format!("bytes={from}-"))
+                }
+            })
+            .await?;
+        let answer = self.good(answer, what).await?;
+        if answer.status() != reqwest::StatusCode::PARTIAL_CONTENT {
+            // It gives the whole again.
+            bytes.clear();
+        }
+        let all = answer.content_length().map_or(0, |rest| rest + bytes.len() as u64);
+        let mut pieces = answer.bytes_stream();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| network(what, &error))?;
+            if (bytes.len() + piece.len()) as u64 > most {
+                return Err(ClientError::TooLarge {
+                    what: what.to_owned(),
+                    most,
+                });
+            }
+            bytes.extend_from_slice(&piece);
+            progress(bytes.len() as u64, all.max(bytes.len() as u64));
+        }
+        Ok(())
+    }
+}
+
+fn scope(repository: &str) -> String {
+    format!("repository:{repository}:pull")
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    let text = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+    text.parse()
+        .unwrap_or_else(|_| unreachable!("a SHA-256 in hex is a digest"))
+}
+
+/// The next page (RFC 8288).
+fn link(answer: &reqwest::Response, url: &Url) -> Option<Url> {
+    let value = answer.headers().get(header::LINK)?.to_str().ok()?;
+    let (target, parameters) = value.trim().strip_prefix('<')?.split_once('>')?;
+    parameters.contains("rel=\"next\"").then(|| url.join(target).ok())?
+}
