@@ -6,6 +6,7 @@ mod denials;
 mod explain;
 mod flow;
 mod plugin;
+mod publish;
 mod quarantine;
 mod reconcile;
 mod records;
@@ -27,6 +28,7 @@ pub(crate) use denials::Denials;
 pub(crate) use explain::Explain;
 pub(crate) use flow::Flow;
 pub(crate) use plugin::{BuildPlugin, Kind, NewPlugin, Plugin, Release};
+pub(crate) use publish::{AtRegistry, Key, KeyKind, PublishPlugin, PullPlugin, Sign, Versions};
 pub(crate) use quarantine::{Decision, Edit, Quarantine, Selection};
 pub(crate) use reconcile::{Reconcile, ReconcileCommand, StartReconcile};
 pub(crate) use records::{RecordQuery, Records};
@@ -325,6 +327,21 @@ source has now arrive, whatever the ledger knows of it? What is there and not kn
   stecker tenant limit limits.toml --tenant acme"
     )]
     Tenant(Tenant),
+    /// Keys to sign releases and trust roots with
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker key new author.pem
+  stecker key show author.pem"
+    )]
+    Key(Key),
+    /// Sign a component
+    #[command(after_help = "Examples:
+  stecker sign acme-shop-1.4.0.wasm --key author.pem
+  stecker sign acme-shop-1.4.0.wasm --key author.pem --output shop.sigstore.json
+
+The signature is a Sigstore bundle over the digests of component and manifest, with name and version.")]
+    Sign(Sign),
     /// A registry of plugins, for every OCI client
     #[command(
         subcommand,

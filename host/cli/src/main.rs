@@ -82,6 +82,8 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Outdated => commands::outdated(&globals, output).await,
         Command::AtRisk(words) => commands::at_risk(&globals, output, words.by).await,
         Command::Registry(command) => commands::registry(&globals, output, command).await,
+        Command::Key(command) => commands::key(output, command),
+        Command::Sign(words) => commands::sign(output, words),
         Command::Trust(command) => commands::trust(&globals, output, command).await,
         Command::Release(command) => commands::release(&globals, output, command).await,
         Command::Plugin(command) => commands::plugin(&globals, output, command).await,

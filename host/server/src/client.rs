@@ -44,6 +44,12 @@ pub struct HttpClient {
     client: reqwest::Client,
 }
 
+/// Has TLS use the one provider of cryptography that is built in, in this process. Again and again is as good as once.
+pub fn install_crypto() {
+    // An error says that there is one already; whoever installed it first, it is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl HttpClient {
     /// For the server at `base`, such as `http://127.0.0.1:7420`, as the holder of `token`, within `tenant`.
     ///
@@ -79,8 +85,7 @@ impl HttpClient {
             HeaderName::from_static(TENANT_HEADER),
             HeaderValue::from_str(tenant.as_str()).map_err(|_| no_header())?,
         );
-        // The only provider that is built in; whoever installed it first, it is the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_crypto();
         let mut builder = reqwest::Client::builder()
             .default_headers(headers)
             .connect_timeout(CONNECT)

@@ -22,7 +22,7 @@ mod problem;
 mod serve;
 mod service;
 
-pub use client::HttpClient;
+pub use client::{HttpClient, install_crypto};
 pub use folder::{Context, DataFolder, FolderError};
 pub use host::{COMPILE, Host, HostError, HostOptions};
 pub use http::{

@@ -140,9 +140,16 @@ mod tests {
         for (header, expected) in [
             (
                 r#"Bearer realm="https://auth.example/token",service="registry",scope="repository:acme/shop:pull,push""#,
-                bearer("https://auth.example/token", Some("registry"), Some("repository:acme/shop:pull,push")),
+                bearer(
+                    "https://auth.example/token",
+                    Some("registry"),
+                    Some("repository:acme/shop:pull,push"),
+                ),
             ),
-            (r#"bearer realm="a \" b", error=insufficient_scope"#, bearer("a \" b", None, None)),
+            (
+                r#"bearer realm="a \" b", error=insufficient_scope"#,
+                bearer("a \" b", None, None),
+            ),
             ("Bearer realm=plain", bearer("plain", None, None)),
             (r#"Basic realm="plugins""#, Some(Challenge::Basic)),
             ("Basic", Some(Challenge::Basic)),

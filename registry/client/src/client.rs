@@ -118,7 +118,12 @@ impl Registry {
     ) -> Result<Response, ClientError> {
         let ours = url.origin() == self.base.origin();
         let request = || make(self.client.request(method.clone(), url.clone()));
-        let known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(scope).cloned();
+        let known = self
+            .tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(scope)
+            .cloned();
         let first = match known.or_else(|| self.credentials.as_ref().map(Credentials::header)) {
             // What is for this registry is not told to another one that it sends to.
             Some(known) if ours => request().header(header::AUTHORIZATION, known.as_str()),
@@ -136,7 +141,11 @@ impl Registry {
     }
 
     /// What to answer to a registry that asks who it is; none: nothing that was not told already.
-    async fn answer_to(&self, answer: &Response, scope: &str) -> Result<Option<Zeroizing<String>>, ClientError> {
+    async fn answer_to(
+        &self,
+        answer: &Response,
+        scope: &str,
+    ) -> Result<Option<Zeroizing<String>>, ClientError> {
         let challenge = answer
             .headers()
             .get(header::WWW_AUTHENTICATE)
@@ -164,7 +173,9 @@ impl Registry {
         let mut request = self.client.get(url);
         if let Some(credentials @ Credentials::Password { .. }) = &self.credentials {
             if !is_safe {
-                return Err(unauthorized(format!("it wants the password sent to `{realm}`, unencrypted")));
+                return Err(unauthorized(format!(
+                    "it wants the password sent to `{realm}`, unencrypted"
+                )));
             }
             request = request.header(header::AUTHORIZATION, credentials.header().as_str());
         }
@@ -175,8 +186,8 @@ impl Registry {
             return Err(unauthorized(format!("no token ({status}): {reason}")));
         }
         let bytes = read(answer, SMALL, what).await?;
-        let token: TokenAnswer = serde_json::from_slice(&bytes)
-            .map_err(|error| unauthorized(format!("no token: {error}")))?;
+        let token: TokenAnswer =
+            serde_json::from_slice(&bytes).map_err(|error| unauthorized(format!("no token: {error}")))?;
         let token = token.token.or(token.access_token);
         let token = token.ok_or_else(|| unauthorized("the answer has no token".to_owned()))?;
         let authorization = Zeroizing::new(format!("Bearer {token}"));
@@ -198,7 +209,9 @@ impl Registry {
                     reason,
                 })
             }
-            StatusCode::NOT_FOUND => Err(ClientError::NotThere { what: what.to_owned() }),
+            StatusCode::NOT_FOUND => Err(ClientError::NotThere {
+                what: what.to_owned(),
+            }),
             _ => {
                 let (status, reason) = said(answer).await;
                 Err(ClientError::Refused {
@@ -229,7 +242,9 @@ async fn said(answer: Response) -> (u16, String) {
     const SHOWN: usize = 2_000;
     let status = answer.status().as_u16();
     let bytes = read(answer, SMALL, "the answer").await.unwrap_or_default();
-    let errors = serde_json::from_slice::<Errors>(&bytes).map(|errors| errors.errors).unwrap_or_default();
+    let errors = serde_json::from_slice::<Errors>(&bytes)
+        .map(|errors| errors.errors)
+        .unwrap_or_default();
     let said: Vec<String> = errors
         .iter()
         .map(|error| format!("{} {}", error.code, error.message).trim().to_owned())

@@ -8,7 +8,9 @@ use stecker_package::ArtifactError;
 #[non_exhaustive]
 pub enum ClientError {
     /// The address.
-    #[error("`{address}` is no address of a registry: {reason}. Write it as `https://registry.acme.example` or `http://127.0.0.1:7421`")]
+    #[error(
+        "`{address}` is no address of a registry: {reason}. Write it as `https://registry.acme.example` or `http://127.0.0.1:7421`"
+    )]
     Address {
         /// What was given.
         address: String,

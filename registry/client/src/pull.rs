@@ -57,7 +57,9 @@ impl Registry {
         let mut next = Some(self.url(repository, "tags/list")?);
         for _ in 0..PAGES {
             let Some(url) = next else { break };
-            let answer = self.send(Method::GET, url.clone(), &scope, repository, |request| request).await?;
+            let answer = self
+                .send(Method::GET, url.clone(), &scope, repository, |request| request)
+                .await?;
             let answer = self.good(answer, repository).await?;
             next = link(&answer, &url);
             let bytes = read(answer, MAX_MANIFEST as u64, repository).await?;
@@ -102,7 +104,11 @@ impl Registry {
         })
     }
 
-    async fn manifest(&self, repository: &str, reference: &str) -> Result<(Vec<u8>, Vec<String>), ClientError> {
+    async fn manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<(Vec<u8>, Vec<String>), ClientError> {
         let what = format!("{repository}:{reference}");
         let url = self.url(repository, &format!("manifests/{reference}"))?;
         let answer = self
@@ -120,7 +126,9 @@ impl Registry {
         let what = format!("what is said about {repository}@{image}");
         let mut url = self.url(repository, &format!("referrers/{image}"))?;
         url.query_pairs_mut().append_pair("artifactType", BUNDLE);
-        let answer = self.send(Method::GET, url, &scope(repository), &what, |request| request).await?;
+        let answer = self
+            .send(Method::GET, url, &scope(repository), &what, |request| request)
+            .await?;
         let index = match self.good(answer, &what).await {
             Ok(answer) => read(answer, MAX_MANIFEST as u64, &what).await?,
             Err(ClientError::NotThere { .. }) => return Ok(Vec::new()),
@@ -131,7 +139,11 @@ impl Registry {
             reason,
         };
         let mut bundles = Vec::new();
-        for referrer in referrers_of(&index, BUNDLE).map_err(wrong)?.iter().take(SIGNATURES) {
+        for referrer in referrers_of(&index, BUNDLE)
+            .map_err(wrong)?
+            .iter()
+            .take(SIGNATURES)
+        {
             let (manifest, _) = self.manifest(repository, &referrer.digest.to_string()).await?;
             let found = digest(&manifest);
             if found != referrer.digest {
@@ -141,7 +153,10 @@ impl Registry {
                 });
             }
             let about = about_of(&manifest, BUNDLE).map_err(wrong)?;
-            bundles.push(self.blob(repository, &about.digest, SIGNATURE, &|_, _| {}).await?);
+            bundles.push(
+                self.blob(repository, &about.digest, SIGNATURE, &|_, _| {})
+                    .await?,
+            );
         }
         Ok(bundles)
     }
@@ -160,7 +175,10 @@ impl Registry {
         let mut failures = 0;
         loop {
             let before = bytes.len();
-            match self.go_on(&url, repository, &what, most, &mut bytes, progress).await {
+            match self
+                .go_on(&url, repository, &what, most, &mut bytes, progress)
+                .await
+            {
                 Ok(()) => break,
                 Err(error) if error.passes_by_itself() => {
                     failures = if bytes.len() > before { 1 } else { failures + 1 };
@@ -209,7 +227,9 @@ impl Registry {
             // It gives the whole again.
             bytes.clear();
         }
-        let all = answer.content_length().map_or(0, |rest| rest + bytes.len() as u64);
+        let all = answer
+            .content_length()
+            .map_or(0, |rest| rest + bytes.len() as u64);
         let mut pieces = answer.bytes_stream();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| network(what, &error))?;
@@ -240,5 +260,7 @@ fn digest(bytes: &[u8]) -> Digest {
 fn link(answer: &reqwest::Response, url: &Url) -> Option<Url> {
     let value = answer.headers().get(header::LINK)?.to_str().ok()?;
     let (target, parameters) = value.trim().strip_prefix('<')?.split_once('>')?;
-    parameters.contains("rel=\"next\"").then(|| url.join(target).ok())?
+    parameters
+        .contains("rel=\"next\"")
+        .then(|| url.join(target).ok())?
 }

@@ -48,10 +48,14 @@ impl Registry {
             bytes: component.to_vec(),
         };
         self.push_blob(&repository, &layer, progress).await?;
-        let warnings = self.push_manifest(&repository, &release.tag, &release.manifest).await?;
-        self.push_about(&repository, &release.readable(inspection)).await?;
+        let warnings = self
+            .push_manifest(&repository, &release.tag, &release.manifest)
+            .await?;
+        self.push_about(&repository, &release.readable(inspection))
+            .await?;
         for bundle in bundles {
-            self.push_about(&repository, &release.about(BUNDLE, bundle.clone())).await?;
+            self.push_about(&repository, &release.about(BUNDLE, bundle.clone()))
+                .await?;
         }
         Ok(Pushed {
             repository,
@@ -87,25 +91,36 @@ impl Registry {
         let bytes = Bytes::from(manifest.bytes.clone());
         let answer = self
             .send(Method::PUT, url, &scope(repository), &what, |request| {
-                request.header(header::CONTENT_TYPE, IMAGE_MANIFEST).body(bytes.clone())
+                request
+                    .header(header::CONTENT_TYPE, IMAGE_MANIFEST)
+                    .body(bytes.clone())
             })
             .await?;
         let answer = self.good(answer, &what).await?;
         Ok(warnings(&answer))
     }
 
-    async fn push_blob(&self, repository: &str, blob: &Blob, progress: Progress<'_>) -> Result<(), ClientError> {
+    async fn push_blob(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        progress: Progress<'_>,
+    ) -> Result<(), ClientError> {
         let (scope, all) = (scope(repository), blob.bytes.len());
         let what = format!("a blob of {repository}");
         let url = self.url(repository, &format!("blobs/{}", blob.digest))?;
-        let there = self.send(Method::HEAD, url, &scope, &what, |request| request).await?;
+        let there = self
+            .send(Method::HEAD, url, &scope, &what, |request| request)
+            .await?;
         if there.status().is_success() {
             progress(all as u64, all as u64);
             return Ok(());
         }
         let url = self.url(repository, "blobs/uploads/")?;
         let answer = self
-            .send(Method::POST, url, &scope, &what, |request| request.header(header::CONTENT_LENGTH, "0"))
+            .send(Method::POST, url, &scope, &what, |request| {
+                request.header(header::CONTENT_LENGTH, "0")
+            })
             .await?;
         let mut upload = self.location(&self.good(answer, &what).await?, &what)?;
         let bytes = Bytes::from(blob.bytes.clone());
@@ -151,7 +166,9 @@ impl Registry {
             .query_pairs_mut()
             .append_pair("digest", &blob.digest.to_string());
         let answer = self
-            .send(Method::PUT, upload, &scope, &what, |request| request.header(header::CONTENT_LENGTH, "0"))
+            .send(Method::PUT, upload, &scope, &what, |request| {
+                request.header(header::CONTENT_LENGTH, "0")
+            })
             .await?;
         self.good(answer, &what).await?;
         progress(all as u64, all as u64);
@@ -160,12 +177,19 @@ impl Registry {
 
     /// How much of an upload has arrived.
     async fn arrived(&self, upload: &mut url::Url, scope: &str, what: &str) -> Result<usize, ClientError> {
-        let answer = self.send(Method::GET, upload.clone(), scope, what, |request| request).await?;
+        let answer = self
+            .send(Method::GET, upload.clone(), scope, what, |request| request)
+            .await?;
         let answer = self.good(answer, what).await?;
         *upload = self.location(&answer, what)?;
-        let range = answer.headers().get(header::RANGE).and_then(|value| value.to_str().ok());
+        let range = answer
+            .headers()
+            .get(header::RANGE)
+            .and_then(|value| value.to_str().ok());
         // `0-0` is what registries say of nothing; that it may also be one byte costs a byte that is refused, and the question again.
-        let last = range.and_then(|range| range.rsplit_once('-')).and_then(|(_, last)| last.parse::<usize>().ok());
+        let last = range
+            .and_then(|range| range.rsplit_once('-'))
+            .and_then(|(_, last)| last.parse::<usize>().ok());
         Ok(match last {
             None | Some(0) => 0,
             Some(last) => last + 1,

@@ -37,7 +37,9 @@ pub enum ArtifactError {
         found: usize,
     },
     /// Another type of layer.
-    #[error("the layer is of the type `{found}`, and should be `{expected}`, neither packed nor in an archive")]
+    #[error(
+        "the layer is of the type `{found}`, and should be `{expected}`, neither packed nor in an archive"
+    )]
     Layer {
         /// What it is.
         found: String,

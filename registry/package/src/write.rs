@@ -63,9 +63,15 @@ impl Release {
             "org.opencontainers.image.ref.name": manifest.name.to_string(),
         });
         let optional = [
-            ("description", (!manifest.description.is_empty()).then(|| manifest.description.clone())),
+            (
+                "description",
+                (!manifest.description.is_empty()).then(|| manifest.description.clone()),
+            ),
             ("licenses", manifest.license.clone()),
-            ("authors", (!manifest.authors.is_empty()).then(|| manifest.authors.join(", "))),
+            (
+                "authors",
+                (!manifest.authors.is_empty()).then(|| manifest.authors.join(", ")),
+            ),
             ("url", manifest.homepage.as_ref().map(ToString::to_string)),
         ];
         for (name, value) in optional {

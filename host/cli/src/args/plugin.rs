@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::{PublishPlugin, PullPlugin, Versions};
+
 use super::CheckPlugin;
 
 #[derive(Debug, Subcommand)]
@@ -53,6 +55,26 @@ It runs in the sandbox, without any grant, and is not added to the host.")]
 It runs in the sandbox, in front of a script instead of a system: nothing is sent. Exit code 1 if it would be refused.
 The codes and checks are explained in docs/gate.md.")]
     Check(CheckPlugin),
+    /// Publish a component in a registry, under its own name and version
+    #[command(after_help = "Examples:
+  stecker plugin publish acme-shop-1.4.0.wasm --registry https://registry.acme.example
+  stecker plugin publish acme-shop-1.4.0.wasm --sign-with author.pem
+  stecker plugin publish acme-shop-1.4.0.wasm --dry-run
+
+Who publishes is said by STECKER_REGISTRY_TOKEN, or STECKER_REGISTRY_USER and STECKER_REGISTRY_PASSWORD. What is there already is not sent
+again; a version is published once and never as something else.")]
+    Publish(PublishPlugin),
+    /// Get a release out of a registry
+    #[command(after_help = "Examples:
+  stecker plugin pull acme/shop
+  stecker plugin pull acme/shop@1.4 --registry https://registry.acme.example
+  stecker plugin pull acme/shop@1.4.2 --install")]
+    Pull(PullPlugin),
+    /// List the releases of a plugin that a registry offers
+    #[command(
+        after_help = "Examples:\n  stecker plugin versions acme/shop\n  stecker plugin versions acme/shop --json"
+    )]
+    Versions(Versions),
 }
 
 #[derive(Debug, Args)]

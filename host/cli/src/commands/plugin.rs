@@ -19,6 +19,9 @@ use crate::{
 pub(crate) async fn plugin(globals: &Globals, output: Output, command: Plugin) -> Result<()> {
     match command {
         Plugin::New(new) => scaffold::new(output, &new),
+        Plugin::Publish(words) => super::publish::publish(output, words).await,
+        Plugin::Pull(words) => super::publish::pull(globals, output, words).await,
+        Plugin::Versions(words) => super::publish::versions(output, words).await,
         Plugin::Check(check) => super::check::check(globals, output, check).await,
         Plugin::Build(build) => {
             let built = tokio::task::spawn_blocking(move || run_build(output, build)).await;

@@ -8,8 +8,9 @@ use std::{
 
 use serde::Serialize;
 use stecker_model::api::{AddSignature, DropRoot, ReleaseTrust, TakeRoot, TrustInfo};
-use stecker_trust::{Envelope, RootDocument, SecretKey};
+use stecker_trust::{Envelope, RootDocument};
 
+use super::key;
 use crate::{
     args::{Globals, Trust},
     failure::{Failure, Result, failed, file},
@@ -149,7 +150,10 @@ fn new(output: Output, path: &Path, keys: &[std::path::PathBuf], to: Option<&Pat
         toml::from_str(&text).map_err(|error| error.to_string())
     };
     let document = document.map_err(|error| refused(path, error.trim()))?;
-    let keys = keys.iter().map(|key| secret(key)).collect::<Result<Vec<_>>>()?;
+    let keys = keys
+        .iter()
+        .map(|path| key::secret(path))
+        .collect::<Result<Vec<_>>>()?;
     let signed = document
         .sign(&keys.iter().collect::<Vec<_>>())
         .map_err(|error| refused(path, &error))?;
@@ -183,7 +187,7 @@ fn countersign(output: Output, path: &Path, key: &Path) -> Result<()> {
         Envelope::from_json(text.as_bytes(), MAX_BYTES).map_err(|error| refused(path, &error.to_string()))?;
     let document: RootDocument =
         serde_json::from_slice(&envelope.payload).map_err(|error| refused(path, &error.to_string()))?;
-    envelope.add_signature(&secret(key)?);
+    envelope.add_signature(&key::secret(key)?);
     // Beside it first, so that what is there is never half of it.
     let beside = path.with_extension("new");
     let hint = "the document is as it was";
@@ -207,14 +211,6 @@ fn countersign(output: Output, path: &Path, key: &Path) -> Result<()> {
 
 fn text(path: &Path, hint: &str) -> Result<String> {
     fs::read_to_string(path).map_err(|error| file("read", path, error, hint))
-}
-
-fn secret(path: &Path) -> Result<SecretKey> {
-    let pem = zeroize::Zeroizing::new(text(
-        path,
-        "give the file of a private key; `openssl genpkey -algorithm ed25519` makes one",
-    )?);
-    SecretKey::from_pem(&pem).map_err(|error| refused(path, &error.to_string()))
 }
 
 fn refused(path: &Path, reason: &str) -> Failure {

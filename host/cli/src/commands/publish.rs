@@ -1,0 +1,293 @@
+//! `stecker plugin publish`, `pull` and `versions`
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use semver::{Version, VersionReq};
+use serde::Serialize;
+use stecker_model::{
+    Digest,
+    api::{AddSignature, Problem},
+};
+use stecker_registry::PluginName;
+use stecker_registry_client::{ClientError, Credentials, Registry};
+
+use super::key;
+use crate::{
+    args::{AtRegistry, Globals, PublishPlugin, PullPlugin, Versions},
+    failure::{Failure, Result, failed, file},
+    output::{Output, dim, good, warn},
+    progress::Progress,
+    target::Target,
+};
+
+fn registry(at: &AtRegistry) -> Result<Registry> {
+    stecker_server::install_crypto();
+    Registry::at(&at.registry, Credentials::of_environment()).map_err(|error| refused(&error))
+}
+
+fn refused(error: &ClientError) -> Failure {
+    failed("registry", error.to_string()).into()
+}
+
+/// `12.3 of 45.0 MiB`, for a line of progress.
+fn so_far(what: &str, done: u64, all: u64) -> String {
+    let tenths = |bytes: u64| format!("{}.{}", bytes / (1 << 20), bytes % (1 << 20) * 10 / (1 << 20));
+    format!("{what}: {} of {} MiB", tenths(done), tenths(all))
+}
+
+/// What was published, or would be.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Published {
+    release: String,
+    registry: String,
+    component: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Digest>,
+    signatures: usize,
+    warnings: Vec<String>,
+}
+
+pub(crate) async fn publish(output: Output, words: PublishPlugin) -> Result<()> {
+    let bytes = fs::read(&words.file).map_err(|error| {
+        file(
+            "read",
+            &words.file,
+            error,
+            "`stecker plugin build` makes components",
+        )
+    })?;
+    let inspection = stecker_registry::inspect(&bytes)
+        .map_err(|error| failed("not-a-plugin", format!("{}: {error}", words.file.display())))?;
+    let mut bundles = Vec::new();
+    for path in &words.bundle {
+        let bundle =
+            fs::read(path).map_err(|error| file("read", path, error, "`stecker sign` makes signatures"))?;
+        bundles.push(bundle);
+    }
+    if let Some(path) = &words.sign_with {
+        bundles.push(key::bundle(&inspection, &key::secret(path)?).into_bytes());
+    }
+    let registry = registry(&words.at)?;
+    let mut published = Published {
+        release: format!("{}@{}", inspection.manifest.name, inspection.manifest.version),
+        registry: registry.address(),
+        component: inspection.digest.clone(),
+        image: None,
+        signatures: bundles.len(),
+        warnings: Vec::new(),
+    };
+    if !words.dry_run {
+        let bar = Progress::new(output, &format!("publishing {}", published.release));
+        let tell = |done, all| bar.say(&so_far(&published.release, done, all));
+        let pushed = registry
+            .publish(&words.at.prefix, &inspection, bytes.into(), &bundles, &tell)
+            .await
+            .map_err(|error| refused(&error))?;
+        drop(bar);
+        published.image = Some(pushed.image);
+        published.warnings = pushed.warnings;
+    }
+    output.answer(&published, |page| {
+        let word = if words.dry_run {
+            warn("would publish")
+        } else {
+            good("published")
+        };
+        page.line(format!("{word} {} at {}", published.release, published.registry));
+        page.field("component", published.component.as_str());
+        if let Some(image) = &published.image {
+            page.field("image", image.as_str());
+        }
+        page.field("signatures", published.signatures.to_string());
+        for warning in &published.warnings {
+            page.line(warn(warning));
+        }
+    })?;
+    Ok(())
+}
+
+/// The releases of a plugin that are offered, ascending.
+async fn offered(registry: &Registry, repository: &str) -> Result<Vec<Version>> {
+    let tags = registry.tags(repository).await.map_err(|error| refused(&error))?;
+    let mut versions: Vec<Version> = tags
+        .iter()
+        .filter_map(|tag| Version::parse(&tag.replace('_', "+")).ok())
+        .collect();
+    versions.sort();
+    Ok(versions)
+}
+
+pub(crate) async fn versions(output: Output, words: Versions) -> Result<()> {
+    let registry = registry(&words.at)?;
+    let repository = stecker_package::repository(&words.at.prefix, &words.plugin);
+    let versions = offered(&registry, &repository).await?;
+    let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    output.answer(&texts, |page| {
+        for version in &texts {
+            page.line(version);
+        }
+    })?;
+    Ok(())
+}
+
+/// What was pulled.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Got {
+    release: String,
+    component: Digest,
+    image: Digest,
+    signatures: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    warnings: Vec<String>,
+}
+
+/// A name, and what is asked of its version.
+fn asked(text: &str) -> Result<(PluginName, VersionReq)> {
+    let usage = |reason: String| Failure::Usage(reason);
+    let (name, range) = text
+        .split_once('@')
+        .map_or((text, None), |(name, range)| (name, Some(range)));
+    let name = name
+        .parse()
+        .map_err(|error| usage(format!("`{name}`: {error}")))?;
+    let range = match range {
+        None => VersionReq::STAR,
+        // A complete version is meant as it stands, and not as what is compatible with it.
+        Some(range) => match Version::parse(range) {
+            Ok(version) => VersionReq::parse(&format!("={version}")),
+            Err(_) => VersionReq::parse(range),
+        }
+        .map_err(|error| usage(format!("`{range}` is no version and no range: {error}")))?,
+    };
+    Ok((name, range))
+}
+
+pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -> Result<()> {
+    let (name, range) = asked(&words.plugin)?;
+    let registry = registry(&words.at)?;
+    let repository = stecker_package::repository(&words.at.prefix, &name);
+    let versions = offered(&registry, &repository).await?;
+    let version = versions
+        .iter()
+        .rev()
+        .find(|version| range.matches(version))
+        .ok_or_else(|| {
+            let there: Vec<String> = versions.iter().map(ToString::to_string).collect();
+            failed(
+                "no-release",
+                format!(
+                    "no release of {name} is within `{range}`; there are {}",
+                    there.join(", ")
+                ),
+            )
+        })?;
+    let release = format!("{name}@{version}");
+    let bar = Progress::new(output, &format!("pulling {release}"));
+    let tell = |done, all| bar.say(&so_far(&release, done, all));
+    let tag = stecker_package::tag(&version.to_string());
+    let pulled = registry
+        .pull(&repository, &tag, &tell)
+        .await
+        .map_err(|error| refused(&error))?;
+    drop(bar);
+    is_it(&pulled.component, &name, version)?;
+    let mut got = Got {
+        release,
+        component: pulled.digest.clone(),
+        image: pulled.image,
+        signatures: pulled.bundles.len(),
+        file: None,
+        warnings: pulled.warnings,
+    };
+    if words.install {
+        install(globals, output, pulled.component, &pulled.digest, &pulled.bundles).await?;
+    } else {
+        let usual = || PathBuf::from(format!("{}-{version}.wasm", name.to_string().replace('/', "-")));
+        let path = words.output.unwrap_or_else(usual);
+        write(&path, &pulled.component)?;
+        for (number, bundle) in pulled.bundles.iter().enumerate() {
+            write(
+                &path.with_extension(format!("{}.sigstore.json", number + 1)),
+                bundle,
+            )?;
+        }
+        got.file = Some(path);
+    }
+    output.answer(&got, |page| {
+        let word = if words.install { "installed" } else { "pulled" };
+        let signatures = dim(&format!("({} signature(s))", got.signatures));
+        page.line(format!("{} {} {signatures}", good(word), got.release));
+        page.field("component", got.component.as_str());
+        if let Some(path) = &got.file {
+            page.field("file", path.display().to_string());
+        }
+        for warning in &got.warnings {
+            page.line(warn(warning));
+        }
+    })?;
+    Ok(())
+}
+
+/// A registry may give one plugin for another; the component says which it is.
+fn is_it(component: &[u8], name: &PluginName, version: &Version) -> Result<(), Problem> {
+    let inspection = stecker_registry::inspect(component)
+        .map_err(|error| failed("not-a-plugin", format!("what the registry gave: {error}")))?;
+    let manifest = &inspection.manifest;
+    if manifest.name == *name && manifest.version == *version {
+        return Ok(());
+    }
+    Err(failed(
+        "other-release",
+        format!(
+            "the registry gave {}@{} for {name}@{version}; nothing of it was kept",
+            manifest.name, manifest.version
+        ),
+    ))
+}
+
+/// Signatures first: a tenant that asks for them does not take the release without.
+async fn install(
+    globals: &Globals,
+    output: Output,
+    component: Vec<u8>,
+    digest: &Digest,
+    bundles: &[Vec<u8>],
+) -> Result<()> {
+    let target = Target::find(globals, output, "stecker plugin pull --install").await?;
+    let operations = target.operations();
+    let installing = async {
+        for bundle in bundles {
+            let bundle = String::from_utf8(bundle.clone())
+                .map_err(|error| failed("signature", format!("a signature is no text: {error}")))?;
+            operations
+                .add_signature(&AddSignature {
+                    component: digest.clone(),
+                    bundle,
+                })
+                .await?;
+        }
+        let progress = Progress::new(output, "adding it to the host");
+        operations.add_release(component).await?;
+        drop(progress);
+        Ok::<_, Problem>(())
+    };
+    let installed = installing.await;
+    target.close().await;
+    Ok(installed?)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    // Beside it first, so that what is there is never half of it.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let beside = path.with_file_name(name);
+    let hint = "give another `--output`";
+    fs::write(&beside, bytes).map_err(|error| file("write", &beside, error, hint))?;
+    fs::rename(&beside, path).map_err(|error| file("write", path, error, hint))
+}
