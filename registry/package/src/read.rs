@@ -150,3 +150,54 @@ pub fn referrers_of(index: &[u8], kind: &str) -> Result<Vec<Described>, Artifact
     .map(Descriptor::described)
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn image(config: &str, layers: &[&str]) -> Vec<u8> {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|media_type| serde_json::json!({ "mediaType": media_type, "digest": digest, "size": 1 }))
+            .collect();
+        serde_json::json!({ "config": { "mediaType": config, "digest": digest, "size": 1 }, "layers": layers })
+            .to_string()
+            .into_bytes()
+    }
+
+    #[test]
+    fn only_one_plain_component_is_a_release() {
+        assert!(layer_of(&image(WASM_CONFIG, &[WASM_LAYER])).is_ok());
+        let tar = "application/vnd.oci.image.layer.v1.tar+gzip";
+        for (bytes, expected) in [
+            (
+                image("application/vnd.oci.image.config.v1+json", &[WASM_LAYER]),
+                "the configuration",
+            ),
+            (image(WASM_CONFIG, &[]), "there are 0 layers"),
+            (
+                image(WASM_CONFIG, &[WASM_LAYER, WASM_LAYER]),
+                "there are 2 layers",
+            ),
+            (image(WASM_CONFIG, &[tar]), "the layer is of the type"),
+            (b"{}".to_vec(), "the configuration"),
+            (b"[".to_vec(), "cannot be read"),
+            (vec![b' '; MAX_MANIFEST + 1], "at most"),
+        ] {
+            let error = layer_of(&bytes).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = layer_of(&bytes);
+            let _ = about_of(&bytes, "a/b");
+            let _ = referrers_of(&bytes, "a/b");
+        }
+    }
+}

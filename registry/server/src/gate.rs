@@ -10,18 +10,13 @@ use stecker_distribution::{
     Candidate, Digest, Gate, IMAGE_MANIFEST, Reference, Refusal, Registry, RegistryError, RepositoryName,
 };
 use stecker_gate::{GatePolicy, Previous, Severity, examine, predecessor};
+use stecker_package::{BUNDLE, MANIFEST, layer_of, repository, tag};
 use stecker_registry::Inspection;
 use stecker_sandbox::Sandbox;
 use stecker_trust::Bundle;
 
-use crate::artifact::layer_of;
-
-/// A Sigstore bundle about a release.
-pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// A signature as `cosign sign` pushes it.
 pub const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
-/// A plugin's manifest, to be read without the component.
-pub const MANIFEST: &str = "application/vnd.stecker.manifest.v1+json";
 
 /// Bytes of a component, at most; what is larger is refused by the gate anyway.
 const COMPONENT: u64 = 64 * 1024 * 1024;
@@ -56,7 +51,10 @@ impl PluginGate {
     }
 
     async fn release(&self, candidate: &Candidate<'_>) -> Result<(), Refusal> {
-        let layer = layer_of(candidate.bytes).map_err(|error| refusal("not-a-release", error.to_string()))?;
+        let layer = layer_of(candidate.bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|layer| own(&layer.digest))
+            .map_err(|reason| refusal("not-a-release", reason))?;
         let component = candidate
             .blob(&layer, COMPONENT)
             .await
@@ -109,7 +107,7 @@ impl PluginGate {
     /// Repository and tags are those that the component itself says.
     fn named(&self, candidate: &Candidate<'_>, inspection: &Inspection) -> Result<(), Refusal> {
         let manifest = &inspection.manifest;
-        let repository = format!("{}{}", self.prefix, manifest.name);
+        let repository = repository(&self.prefix, &manifest.name);
         if candidate.repository.as_str() != repository {
             return Err(refusal(
                 "other-name",
@@ -120,8 +118,7 @@ impl PluginGate {
             ));
         }
         let version = manifest.version.to_string();
-        // A tag has no `+`; what is behind it is written with `_`, as Helm does.
-        let tag = version.replace('+', "_");
+        let tag = tag(&version);
         match candidate.tags.iter().find(|given| given.as_str() != tag) {
             None => Ok(()),
             Some(given) => Err(refusal(
@@ -248,11 +245,19 @@ async fn component_of(
     let Some((_, _, bytes)) = found else {
         return Ok(None);
     };
-    let Ok(layer) = layer_of(&bytes) else {
+    let Some(layer) = layer_of(&bytes).ok().and_then(|layer| own(&layer.digest).ok()) else {
         return Ok(None);
     };
     let component = registry.content(repository, &layer, COMPONENT).await;
     Ok(component.map_err(|error| failed(&error))?.map(Into::into))
+}
+
+/// The same digest, as the registry has it.
+fn own(digest: &stecker_model::Digest) -> Result<Digest, String> {
+    digest
+        .as_str()
+        .parse()
+        .map_err(|error| format!("the digest {digest}: {error}"))
 }
 
 fn refusal(code: &str, message: String) -> Refusal {

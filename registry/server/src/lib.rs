@@ -6,10 +6,8 @@
 //!   the manifest inside of the component says. They pass the gate (`stecker_gate`) against the release before them;
 //! - **what is said about a release**: manifests with a `subject` that is there, of a kind that is known here. A signature has to be one.
 
-mod artifact;
 mod gate;
 mod serve;
 
-pub use artifact::{ArtifactError, WASM_CONFIG, WASM_LAYER, layer_of};
-pub use gate::{BUNDLE, COSIGN_SIGNATURE, MANIFEST, PluginGate};
+pub use gate::{COSIGN_SIGNATURE, PluginGate};
 pub use serve::{ServeError, ServeOptions, serve};

@@ -13,8 +13,9 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use stecker_package::{BUNDLE, MANIFEST, WASM_CONFIG, WASM_LAYER};
 use stecker_registry::{Manifest, embed_manifest, inspect};
-use stecker_registry_server::{BUNDLE, ServeError, ServeOptions, WASM_CONFIG, WASM_LAYER, serve};
+use stecker_registry_server::{ServeError, ServeOptions, serve};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -197,9 +198,7 @@ async fn what_the_gate_lets_in_is_there_and_nothing_else() {
     let answer = running.about(home, &nowhere, BUNDLE, b"{\"a\":1}").await;
     refused(answer, "no-release").await;
     let readable = b"{\"name\":\"stecker/demo-erp\"}";
-    let answer = running
-        .about(home, &first, stecker_registry_server::MANIFEST, readable)
-        .await;
+    let answer = running.about(home, &first, MANIFEST, readable).await;
     assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
 
     // And it is all to be had, byte by byte.
