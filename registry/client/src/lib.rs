@@ -1,9 +1,9 @@
 //! A client of OCI registries (Distribution Specification 1.1), as far as releases of plugins need one: what is there is not sent again, what broke
 //! off goes on where it was, and what comes in is bounded and has the digest that was asked for, or it does not come in at all.
 //!
-//! - [`client`]: requests, with what a registry wants to know of who asks.
-//! - [`push`]: blobs, manifests, a release with what is said about it.
-//! - [`pull`]: the same back.
+//! - `client`: requests, with what a registry wants to know of who asks.
+//! - `push`: blobs, manifests, a release with what is said about it.
+//! - `pull`: the same back.
 
 mod auth;
 mod client;

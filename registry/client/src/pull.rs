@@ -144,7 +144,7 @@ impl Registry {
             .iter()
             .take(SIGNATURES)
         {
-            let (manifest, _) = self.manifest(repository, &referrer.digest.to_string()).await?;
+            let (manifest, _) = self.manifest(repository, referrer.digest.as_str()).await?;
             let found = digest(&manifest);
             if found != referrer.digest {
                 return Err(ClientError::Digest {

@@ -164,7 +164,7 @@ impl Registry {
         }
         upload
             .query_pairs_mut()
-            .append_pair("digest", &blob.digest.to_string());
+            .append_pair("digest", blob.digest.as_str());
         let answer = self
             .send(Method::PUT, upload, &scope, &what, |request| {
                 request.header(header::CONTENT_LENGTH, "0")
