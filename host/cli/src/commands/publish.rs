@@ -235,7 +235,7 @@ pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -
 }
 
 /// A registry may give one plugin for another; the component says which it is.
-fn is_it(component: &[u8], name: &PluginName, version: &Version) -> Result<(), Problem> {
+fn is_it(component: &[u8], name: &PluginName, version: &Version) -> Result<()> {
     let inspection = stecker_registry::inspect(component)
         .map_err(|error| failed("not-a-plugin", format!("what the registry gave: {error}")))?;
     let manifest = &inspection.manifest;
@@ -248,7 +248,8 @@ fn is_it(component: &[u8], name: &PluginName, version: &Version) -> Result<(), P
             "the registry gave {}@{} for {name}@{version}; nothing of it was kept",
             manifest.name, manifest.version
         ),
-    ))
+    )
+    .into())
 }
 
 /// Signatures first: a tenant that asks for them does not take the release without.
