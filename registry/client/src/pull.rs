@@ -152,7 +152,10 @@ impl Registry {
                     found,
                 });
             }
-            let about = about_of(&manifest, BUNDLE).map_err(wrong)?;
+            // Whoever may push can put anything beside a release; that must not keep others from it.
+            let Ok(about) = about_of(&manifest, BUNDLE) else {
+                continue;
+            };
             bundles.push(
                 self.blob(repository, &about.digest, SIGNATURE, &|_, _| {})
                     .await?,
@@ -229,7 +232,7 @@ impl Registry {
         }
         let all = answer
             .content_length()
-            .map_or(0, |rest| rest + bytes.len() as u64);
+            .map_or(0, |rest| rest.saturating_add(bytes.len() as u64));
         let mut pieces = answer.bytes_stream();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| network(what, &error))?;

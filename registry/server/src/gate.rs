@@ -10,7 +10,7 @@ use stecker_distribution::{
     Candidate, Digest, Gate, IMAGE_MANIFEST, Reference, Refusal, Registry, RegistryError, RepositoryName,
 };
 use stecker_gate::{GatePolicy, Previous, Severity, examine, predecessor};
-use stecker_package::{BUNDLE, MANIFEST, layer_of, repository, tag};
+use stecker_package::{BUNDLE, MANIFEST, about_of, layer_of, repository, tag};
 use stecker_registry::Inspection;
 use stecker_sandbox::Sandbox;
 use stecker_trust::Bundle;
@@ -142,13 +142,27 @@ impl PluginGate {
                 ),
             ));
         }
+        // Whatever can be pulled as a release passes the gate as one: a subject and another name for it do not change what it is.
+        if layer_of(candidate.bytes).is_ok() {
+            return Err(refusal(
+                "not-a-release",
+                "a release is about nothing: push it without a `subject`".to_owned(),
+            ));
+        }
+        if let Some(tag) = candidate.tags.first() {
+            return Err(refusal(
+                "tagged",
+                format!(
+                    "what is said about a release has no tag of its own, and not `{tag}`: push it by its digest"
+                ),
+            ));
+        }
         let reference = Reference::Digest(subject.clone());
         let release = candidate
             .registry
             .manifest(candidate.repository, &reference)
-            .await
-            .map_err(|error| failed(&error))?;
-        if release.is_none() {
+            .await;
+        let Some((_, _, release)) = release.map_err(|error| failed(&error))? else {
             return Err(refusal(
                 "no-release",
                 format!(
@@ -156,32 +170,65 @@ impl PluginGate {
                     candidate.repository
                 ),
             ));
-        }
-        if kind != BUNDLE {
+        };
+        if kind == COSIGN_SIGNATURE {
             return Ok(());
         }
-        for (digest, _) in &candidate.manifest.blobs {
-            let blob = candidate
-                .blob(digest, ABOUT)
-                .await
-                .map_err(|error| failed(&error))?;
-            let Some(blob) = blob else {
-                return Err(refusal(
-                    "too-large",
-                    format!("{digest} has more than {ABOUT} bytes"),
-                ));
+        let content = about_of(candidate.bytes, kind)
+            .map_err(|error| error.to_string())
+            .and_then(|content| own(&content.digest))
+            .map_err(|reason| {
+                refusal(
+                    "unknown-kind",
+                    format!("it has not the layout of `{kind}`: {reason}"),
+                )
+            })?;
+        let blob = candidate
+            .blob(&content, ABOUT)
+            .await
+            .map_err(|error| failed(&error))?;
+        let Some(blob) = blob else {
+            return Err(refusal(
+                "too-large",
+                format!("{content} has more than {ABOUT} bytes"),
+            ));
+        };
+        if kind == BUNDLE {
+            return match Bundle::from_json(&blob) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(refusal(
+                    "bad-bundle",
+                    format!("{content} is no Sigstore bundle that can be used: {error}"),
+                )),
             };
-            // The empty configuration, `{}`, of artifacts that need none.
-            if &blob[..] != b"{}" {
-                Bundle::from_json(&blob).map_err(|error| {
-                    refusal(
-                        "bad-bundle",
-                        format!("{digest} is no Sigstore bundle that can be used: {error}"),
-                    )
-                })?;
-            }
         }
-        Ok(())
+        let said = self.manifest_in(candidate, &release).await?;
+        if said.as_deref().map(str::as_bytes) == Some(&blob[..]) {
+            Ok(())
+        } else {
+            Err(refusal(
+                "other-manifest",
+                format!("{content} is not the manifest inside of the component of {subject}"),
+            ))
+        }
+    }
+
+    /// The manifest inside of a release's component, as it is written there.
+    async fn manifest_in(
+        &self,
+        candidate: &Candidate<'_>,
+        release: &[u8],
+    ) -> Result<Option<String>, Refusal> {
+        let Some(layer) = layer_of(release).ok().and_then(|layer| own(&layer.digest).ok()) else {
+            return Ok(None);
+        };
+        let component = candidate
+            .registry
+            .content(candidate.repository, &layer, COMPONENT)
+            .await;
+        let component = component.map_err(|error| failed(&error))?;
+        let inspection = component.and_then(|component| stecker_registry::inspect(&component).ok());
+        Ok(inspection.map(|inspection| inspection.manifest.to_canonical_json()))
     }
 }
 
@@ -213,7 +260,15 @@ async fn is_there(candidate: &Candidate<'_>) -> Result<bool, Refusal> {
             return Ok(false);
         }
     }
-    Ok(!candidate.tags.is_empty())
+    if !candidate.tags.is_empty() {
+        return Ok(true);
+    }
+    let reference = Reference::Digest(candidate.digest.clone());
+    let there = candidate
+        .registry
+        .manifest(candidate.repository, &reference)
+        .await;
+    Ok(there.map_err(|error| failed(&error))?.is_some())
 }
 
 /// Every version that was ever released in the repository, yanked ones too.

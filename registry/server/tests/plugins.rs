@@ -197,9 +197,33 @@ async fn what_the_gate_lets_in_is_there_and_nothing_else() {
     let nowhere = digest(b"nowhere");
     let answer = running.about(home, &nowhere, BUNDLE, b"{\"a\":1}").await;
     refused(answer, "no-release").await;
-    let readable = b"{\"name\":\"stecker/demo-erp\"}";
-    let answer = running.about(home, &first, MANIFEST, readable).await;
+    let invented = b"{\"name\":\"stecker/demo-erp\"}";
+    let answer = running.about(home, &first, MANIFEST, invented).await;
+    refused(answer, "other-manifest").await;
+    let readable = inspect(&plugin).unwrap().manifest.to_canonical_json();
+    let answer = running.about(home, &first, MANIFEST, readable.as_bytes()).await;
     assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
+
+    // Nor does a release come in by the side door, as something that is said about another one.
+    let never = release(&plugin, |manifest| manifest["version"] = json!("9.9.9"));
+    running.blob(home, &never).await;
+    let sly = json!({
+        "schemaVersion": 2, "mediaType": IMAGE, "artifactType": MANIFEST,
+        "config": { "mediaType": WASM_CONFIG, "digest": digest(b"{}"), "size": 2 },
+        "layers": [{ "mediaType": WASM_LAYER, "digest": digest(&never), "size": never.len() }],
+        "subject": { "mediaType": IMAGE, "digest": first, "size": 1 },
+    });
+    let by_digest = digest(sly.to_string().as_bytes());
+    for reference in ["9.9.9", &by_digest] {
+        refused(running.manifest(home, reference, &sly).await, "not-a-release").await;
+    }
+    let tagged = json!({
+        "schemaVersion": 2, "mediaType": IMAGE, "artifactType": MANIFEST,
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2 },
+        "layers": [{ "mediaType": MANIFEST, "digest": digest(readable.as_bytes()), "size": readable.len() }],
+        "subject": { "mediaType": IMAGE, "digest": first, "size": 1 },
+    });
+    refused(running.manifest(home, "0.2.0", &tagged).await, "tagged").await;
 
     // And it is all to be had, byte by byte.
     let tags: Value = running

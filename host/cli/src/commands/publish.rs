@@ -172,7 +172,15 @@ pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -
     let (name, range) = asked(&words.plugin)?;
     let registry = registry(&words.at)?;
     let repository = stecker_package::repository(&words.at.prefix, &name);
-    let versions = offered(&registry, &repository).await?;
+    // Who names a version gets it, also if it is no longer offered; the registry warns then.
+    let exact = words
+        .plugin
+        .split_once('@')
+        .and_then(|(_, version)| Version::parse(version).ok());
+    let versions = match exact {
+        Some(version) => vec![version],
+        None => offered(&registry, &repository).await?,
+    };
     let version = versions
         .iter()
         .rev()
