@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use reqwest::{Method, header};
-use sha2::{Digest as _, Sha256};
 use stecker_model::Digest;
 use stecker_package::{BUNDLE, IMAGE_MANIFEST, MAX_MANIFEST, about_of, layer_of, referrers_of};
+use stecker_registry::component::digest;
 use url::Url;
 
 use crate::{
@@ -251,12 +251,6 @@ impl Registry {
 
 fn scope(repository: &str) -> String {
     format!("repository:{repository}:pull")
-}
-
-fn digest(bytes: &[u8]) -> Digest {
-    let text = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
-    text.parse()
-        .unwrap_or_else(|_| unreachable!("a SHA-256 in hex is a digest"))
 }
 
 /// The next page (RFC 8288).
