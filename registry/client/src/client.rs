@@ -224,6 +224,14 @@ impl Registry {
     }
 }
 
+/// How often a transfer goes on after it broke off, without having come any further.
+pub(crate) const TRIES: u32 = 5;
+
+/// Before a transfer goes on: what broke off may be starting again. Some twelve seconds over all tries.
+pub(crate) async fn pause(failures: u32) {
+    tokio::time::sleep(Duration::from_millis(200 << failures.min(TRIES))).await;
+}
+
 pub(crate) fn network(what: &str, error: &reqwest::Error) -> ClientError {
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(error);

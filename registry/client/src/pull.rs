@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::{
     Progress,
-    client::{Registry, network, read},
+    client::{Registry, TRIES, network, pause, read},
     error::ClientError,
     push::warnings,
 };
@@ -23,8 +23,6 @@ const SIGNATURE: u64 = 1024 * 1024;
 const SIGNATURES: usize = 32;
 /// Pages of a list, at most.
 const PAGES: usize = 1_000;
-/// How often a transfer goes on after it broke off, without having come any further.
-const TRIES: u32 = 5;
 
 /// A release as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +186,7 @@ impl Registry {
                     if failures > TRIES {
                         return Err(error);
                     }
+                    pause(failures).await;
                 }
                 Err(error) => return Err(error),
             }

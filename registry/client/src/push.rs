@@ -6,12 +6,14 @@ use stecker_model::Digest;
 use stecker_package::{About, BUNDLE, Blob, IMAGE_MANIFEST, MAX_MANIFEST, Release, repository};
 use stecker_registry::Inspection;
 
-use crate::{Progress, client::Registry, error::ClientError};
+use crate::{
+    Progress,
+    client::{Registry, TRIES, pause},
+    error::ClientError,
+};
 
 /// Bytes that are sent at once; what breaks off goes on behind the last piece that arrived.
 const PIECE: usize = 8 * 1024 * 1024;
-/// How often a transfer goes on after it broke off, without having come any further.
-const TRIES: u32 = 5;
 
 /// What was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +162,13 @@ impl Registry {
                     reason: "it expects another piece again and again".to_owned(),
                 });
             }
-            sent = self.arrived(&mut upload, &scope, &what).await?.min(all);
+            pause(failures).await;
+            match self.arrived(&mut upload, &scope, &what).await {
+                Ok(arrived) => sent = arrived.min(all),
+                // The same piece again finds out.
+                Err(error) if error.passes_by_itself() => {}
+                Err(error) => return Err(error),
+            }
         }
         upload
             .query_pairs_mut()
