@@ -158,7 +158,7 @@ impl Store {
             .bind(flow.as_str())
             .push(self.lock());
         let row = sql
-            .query()?
+            .query(tx.backend())?
             .fetch_optional(&mut **tx)
             .await?
             .ok_or_else(|| StoreError::not_found("flow", flow))?;
@@ -186,7 +186,7 @@ pub(crate) async fn newest(
             ") SELECT heads.id, heads.newest FROM v \
              JOIN heads ON heads.tenant = v.tenant AND heads.flow = v.flow AND heads.id = v.id",
         );
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             let id = <[u8; 32]>::try_from(row.bytes("id")?)
                 .map_err(|_| StoreError::corrupt("column id", "it has not 32 bytes"))?;
             newest.insert(id, row.text("newest")?);
@@ -240,7 +240,7 @@ async fn insert_records(
                 .value(now)
                 .value(now);
         });
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -260,7 +260,7 @@ async fn insert_payloads(
                 .value(&*record.payload)
                 .value(record.before.as_deref());
         });
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -281,7 +281,7 @@ async fn enqueue(tx: &mut Tx, tenant: &Name, flow: &Name, fresh: &[(i64, Record)
                 .value(lane.to_vec())
                 .value(RecordState::Queued.as_str());
         });
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -302,7 +302,7 @@ async fn put_heads(
                 .value(&**newest);
         });
         sql.push(" ON CONFLICT (tenant, flow, id) DO UPDATE SET newest = excluded.newest");
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ impl Store {
                 Backend::Sqlite => "",
                 Backend::Postgres => " FOR UPDATE OF r",
             });
-            for row in sql.query()?.fetch_all(&mut **tx).await? {
+            for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
                 let found = Held {
                     state: parse_state(&row.text("state")?)?,
                     attempts: row.int("attempts")?,
@@ -105,7 +105,7 @@ impl Store {
                     .value(destination_release.as_str())
                     .value(&*lease.owner);
             });
-            sql.query()?.execute(&mut *tx).await?;
+            sql.query(tx.backend())?.execute(&mut *tx).await?;
         }
         tally.write(self, &mut tx, tenant, flow).await?;
         Ok(tx.commit().await?)
@@ -179,14 +179,14 @@ impl Store {
                 .push(", reason = ")
                 .bind(&*reason_json)
                 .push(OF_RECORDS);
-            sql.query()?.execute(&mut *tx).await?;
+            sql.query(tx.backend())?.execute(&mut *tx).await?;
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push("UPDATE queue SET state = 'unknown', next_attempt_at = ")
                 .bind(look_at)
                 .push(", cause = ")
                 .bind(&*cause)
                 .push(OF_QUEUE);
-            sql.query()?.execute(&mut *tx).await?;
+            sql.query(tx.backend())?.execute(&mut *tx).await?;
         }
         let mut tally = Tally::default();
         tally.moved(RecordState::Sending, RecordState::Unknown, to_i64(found.len()));
@@ -206,7 +206,7 @@ async fn send(tx: &mut Tx, tenant: &Name, flow: &Name, seqs: &[i64], now: i64) -
          AND q.state IN ('queued', 'retrying', 'unknown') AND NOT ",
     )
     .push(in_the_way(OnQuarantine::Continue));
-    let moved = sql.query()?.execute(&mut **tx).await?.rows_affected();
+    let moved = sql.query(tx.backend())?.execute(&mut **tx).await?.rows_affected();
     if moved != seqs.len() as u64 {
         let what =
             format!("a record of flow {flow} is given twice, or one before it of the same key is open");
@@ -216,6 +216,6 @@ async fn send(tx: &mut Tx, tenant: &Name, flow: &Name, seqs: &[i64], now: i64) -
     sql.push("UPDATE records SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL, updated_at = ")
         .bind(now)
         .push(OF_RECORDS);
-    sql.query()?.execute(&mut **tx).await?;
+    sql.query(tx.backend())?.execute(&mut **tx).await?;
     Ok(())
 }

@@ -62,7 +62,7 @@ impl Store {
         }
         sql.push(" GROUP BY q.flow, q.cause ORDER BY records DESC, q.flow, q.cause LIMIT ")
             .bind(i64::from(limit.clamp(1, MOST)));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         let mut groups = Vec::with_capacity(rows.len());
         for row in rows {
             // All of it may have moved on since.
@@ -166,7 +166,7 @@ impl Store {
                     ") UPDATE queue SET cause = v.cause FROM v WHERE queue.tenant = v.tenant AND queue.flow = v.flow \
                      AND queue.seq = v.seq AND queue.cause IS NULL",
                 );
-                sql.query()?.execute(&mut *tx).await?;
+                sql.query(tx.backend())?.execute(&mut *tx).await?;
             }
             tx.commit().await?;
         }

@@ -68,7 +68,7 @@ impl Store {
             .bind(connection.as_str())
             .push(self.lock());
         let generation = sql
-            .query()?
+            .query(tx.backend())?
             .fetch_optional(&mut *tx)
             .await?
             .ok_or_else(|| StoreError::not_found("connection", connection))?

@@ -78,7 +78,7 @@ impl Tally {
                 .value(*n);
         });
         sql.push(" ON CONFLICT (tenant, flow, what, slot) DO UPDATE SET n = counters.n + excluded.n");
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
         Ok(())
     }
 }
@@ -143,7 +143,7 @@ impl Store {
             .push(" AND what IN (")
             .push(&open.join(", "))
             .push(")");
-        let waiting = sql.query()?.fetch_one(self.reader()).await?.count("n")?;
+        let waiting = sql.query(self.backend())?.fetch_one(self.reader()).await?.count("n")?;
         let limits = self.tenant_row(tenant).await?.and_then(|row| row.limits);
         Ok((waiting, limits.unwrap_or_default()))
     }

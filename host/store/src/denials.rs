@@ -140,13 +140,13 @@ impl Store {
         }
         sql.push(" ORDER BY last_seen DESC, id LIMIT ")
             .bind(i64::from(filter.limit.unwrap_or(200).clamp(1, MOST)));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         let denials = rows.iter().map(info).collect::<Result<_, _>>()?;
         let mut sql = Sql::new("SELECT kind, name, times FROM denials_left_out WHERE tenant = ");
         sql.bind(tenant.as_str());
         narrow(&mut sql, filter);
         sql.push(" ORDER BY kind, name");
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         let left_out = rows
             .iter()
             .map(|row| {
@@ -196,7 +196,7 @@ impl Store {
             sql.push(" WHERE tenant = ").bind(tenant.as_str());
             narrow(&mut sql, &filter);
             // The last one is the number to tell.
-            cleared = sql.query()?.execute(&mut *tx).await?.rows_affected();
+            cleared = sql.query(tx.backend())?.execute(&mut *tx).await?.rows_affected();
         }
         let entry = AuditEntry {
             at: now,
@@ -267,7 +267,7 @@ async fn put_kinds(tx: &mut Tx, new: &NewDenials, piece: &[(String, &NewDenial)]
          smallest_grant = excluded.smallest_grant, \
          last_seen = CASE WHEN excluded.last_seen > denials.last_seen THEN excluded.last_seen ELSE denials.last_seen END",
     );
-    sql.query()?.execute(&mut **tx).await?;
+    sql.query(tx.backend())?.execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -173,14 +173,14 @@ impl Store {
             never_tried(tenant, flow, on_quarantine, limit),
             tried(tenant, flow, on_quarantine, now, limit),
         ] {
-            for row in sql.query()?.fetch_all(self.reader()).await? {
+            for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                 seqs.push(row.int("seq")?);
             }
         }
         // Looked for only where there is room for it: nearly always there is none.
         if seqs.len() < limit as usize {
             let sql = planned_too_far(tenant, flow, on_quarantine, now, limit);
-            for row in sql.query()?.fetch_all(self.reader()).await? {
+            for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                 seqs.push(row.int("seq")?);
             }
         }
@@ -193,7 +193,7 @@ impl Store {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push(WHOLE)
                 .push(" WHERE r.state IN ('queued', 'retrying', 'unknown')");
-            for row in sql.query()?.fetch_all(self.reader()).await? {
+            for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                 due.push(due_record(&row)?);
             }
         }
@@ -216,7 +216,7 @@ impl Store {
         for piece in pieces(seqs) {
             let mut sql = Sql::with_keys(tenant, flow, piece);
             sql.push(WHOLE);
-            for row in sql.query()?.fetch_all(self.reader()).await? {
+            for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                 found.push(due_record(&row)?);
             }
         }
@@ -238,7 +238,7 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let spec: FlowSpec = row.json("spec")?;
         let row = earliest(tenant, flow, spec.delivery.on_quarantine)
-            .query()?
+            .query(self.backend())?
             .fetch_optional(self.reader())
             .await?;
         row.map(|row| row.int("next_attempt_at")).transpose()
@@ -248,7 +248,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{StoreOptions, sqlite_url};
+    use crate::{Backend, StoreOptions, sqlite_url};
     use sqlx::AssertSqlSafe;
 
     /// What the growth of a ledger costs is decided by these plans.
@@ -272,7 +272,7 @@ mod tests {
             (planned_too_far(&tenant, &tenant, hold, 1, 10), by_time),
             (earliest(&tenant, &tenant, hold), by_time),
         ] {
-            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text())))
+            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text(Backend::Sqlite))))
                 .fetch_all(store.reader())
                 .await
                 .unwrap();

@@ -240,7 +240,7 @@ impl Store {
         }
         sql.push(" ORDER BY key LIMIT ")
             .bind(i64::from(limit.clamp(1, 1_000)));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter()
             .map(|row| {
                 String::from_utf8(row.bytes("key")?).map_err(|error| StoreError::corrupt("column key", error))

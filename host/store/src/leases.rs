@@ -82,7 +82,7 @@ impl Store {
             .bind(beyond(now))
             .push(" RETURNING tenant, unit, epoch");
             let mut tx = self.begin_tx().await?;
-            let rows = sql.query()?.fetch_all(&mut *tx).await?;
+            let rows = sql.query(tx.backend())?.fetch_all(&mut *tx).await?;
             tx.commit().await?;
             for row in rows {
                 leases.push(Lease {
@@ -128,7 +128,7 @@ impl Store {
             .push(" AND epoch = ")
             .bind(lease.epoch);
         sql.push(self.share());
-        match sql.query()?.fetch_optional(&mut *tx).await? {
+        match sql.query(tx.backend())?.fetch_optional(&mut *tx).await? {
             Some(_) => Ok(tx),
             None => Err(StoreError::Fenced {
                 unit: lease.unit.clone(),

@@ -217,7 +217,7 @@ impl Store {
         let (pool, backend) = (&self.inner.writer, self.inner.backend);
         let patience = backend.patience();
         let tx = patience::within(patience, pool.begin_with(backend.begin())).await?;
-        Ok(Tx::new(Guarded { tx, patience }, turn))
+        Ok(Tx::new(Guarded { tx, patience }, backend, turn))
     }
 
     /// What makes a `SELECT` of a transaction keep others away from its rows. SQLite has one writer anyway.

@@ -99,7 +99,7 @@ impl Store {
         }
         sql.push(" ORDER BY r.flow, r.seq LIMIT ")
             .bind(i64::from(limit) + 1);
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         let more = rows.len() > limit as usize;
         let records = rows
             .iter()
@@ -126,7 +126,7 @@ impl Store {
         .bind(id.flow.as_str())
         .push(" AND r.seq = ")
         .bind(id.seq);
-        let Some(row) = sql.query()?.fetch_optional(self.reader()).await? else {
+        let Some(row) = sql.query(self.backend())?.fetch_optional(self.reader()).await? else {
             return Ok(None);
         };
         let rows = sqlx::query(
@@ -203,7 +203,7 @@ impl Store {
         .bind(tenant.as_str())
         .push(" ORDER BY g.records DESC, g.flow, g.code LIMIT ")
         .bind(i64::from(MOST));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter()
             .map(|row| {
                 let flow: Name = row.parsed("flow")?;

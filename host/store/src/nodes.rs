@@ -252,7 +252,7 @@ impl Store {
             )
             .bind(owner)
             .push(" RETURNING leases.tenant AS tenant, leases.unit AS unit, leases.epoch AS epoch");
-            for row in sql.query()?.fetch_all(&mut *tx).await? {
+            for row in sql.query(tx.backend())?.fetch_all(&mut *tx).await? {
                 kept.push((row.parsed("tenant")?, row.text("unit")?, row.int("epoch")?));
             }
             tx.commit().await?;

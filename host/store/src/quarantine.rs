@@ -93,7 +93,7 @@ async fn take(
                 Backend::Sqlite => "",
                 Backend::Postgres => " FOR UPDATE OF r",
             });
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             taken
                 .entry(row.parsed("flow")?)
                 .or_default()
@@ -137,13 +137,13 @@ impl Store {
         for ids in parts {
             let mut sql = Sql::new("SELECT COUNT(*) AS records");
             selected(&mut sql, tenant, &selection, ids);
-            preview.records += sql.query()?.fetch_one(self.reader()).await?.count("records")?;
+            preview.records += sql.query(self.backend())?.fetch_one(self.reader()).await?.count("records")?;
             let missing = SAMPLES - to_i64(preview.samples.len());
             if missing > 0 {
                 let mut sql = Sql::new(lists::SUMMARY);
                 selected(&mut sql, tenant, &selection, ids);
                 sql.push(" ORDER BY r.flow, r.seq LIMIT ").bind(missing);
-                for row in sql.query()?.fetch_all(self.reader()).await? {
+                for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                     preview.samples.push(lists::summary(&row)?);
                 }
             }
@@ -176,12 +176,12 @@ impl Store {
                 .push(", next_attempt_at = ")
                 .bind(now)
                 .push(OF_RECORDS);
-                sql.query()?.execute(&mut *tx).await?;
+                sql.query(tx.backend())?.execute(&mut *tx).await?;
                 let mut sql = Sql::with_keys(tenant, flow, piece);
                 sql.push("UPDATE queue SET state = 'retrying', next_attempt_at = ")
                     .bind(now)
                     .push(OF_QUEUE);
-                sql.query()?.execute(&mut *tx).await?;
+                sql.query(tx.backend())?.execute(&mut *tx).await?;
             }
         }
         let detail = serde_json::json!({ "selection": selection });
@@ -225,10 +225,10 @@ impl Store {
                     .push(", reason_code = 'discarded', reason = ")
                     .bind(&*why)
                     .push(OF_RECORDS);
-                sql.query()?.execute(&mut *tx).await?;
+                sql.query(tx.backend())?.execute(&mut *tx).await?;
                 let mut sql = Sql::with_keys(tenant, flow, piece);
                 sql.push(LEAVE_QUEUE);
-                sql.query()?.execute(&mut *tx).await?;
+                sql.query(tx.backend())?.execute(&mut *tx).await?;
             }
         }
         let detail = serde_json::json!({ "selection": selection, "reason": reason });

@@ -201,7 +201,7 @@ impl Store {
                 Backend::Sqlite => "",
                 Backend::Postgres => " FOR UPDATE OF r",
             });
-            for row in sql.query()?.fetch_all(&mut **tx).await? {
+            for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
                 let (seq, stream, key) = (row.int("seq")?, row.text("stream")?, row.text("key")?);
                 let head = fingerprint(&[connection, &stream, &key]);
                 versions.push((seq, head, row.text("source_version")?));
@@ -250,7 +250,7 @@ impl Store {
             )
             .bind(now)
             .push(OF_RECORDS);
-            sql.query()?.execute(&mut **tx).await?;
+            sql.query(tx.backend())?.execute(&mut **tx).await?;
             let mut sql = Sql::new("INSERT INTO queue (tenant, flow, seq, lane, state) VALUES ");
             sql.rows(piece, |row, (seq, record)| {
                 row.value(tenant.as_str())
@@ -259,7 +259,7 @@ impl Store {
                     .value(record.lane.to_vec())
                     .value(RecordState::Queued.as_str());
             });
-            sql.query()?.execute(&mut **tx).await?;
+            sql.query(tx.backend())?.execute(&mut **tx).await?;
         }
         tally.write(self, tx, tenant, flow).await
     }
@@ -286,7 +286,7 @@ async fn overtaken(
     for piece in pieces(&unknown) {
         let mut sql = Sql::with_keys(tenant, flow, piece);
         sql.push(LATER);
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             overtaken.push(row.int("seq")?);
         }
     }
@@ -312,7 +312,7 @@ async fn cut_at_held(
             ") SELECT v.seq FROM v WHERE EXISTS (SELECT 1 FROM queue AS q WHERE q.lane = v.lane AND q.seq > v.seq \
              AND q.state <> 'quarantined')",
         );
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             let seq = row.int("seq")?;
             first = Some(first.map_or(seq, |first| first.min(seq)));
         }
@@ -346,7 +346,7 @@ async fn note(
                 " FROM v WHERE replay_items.tenant = v.tenant AND replay_items.replay = v.replay \
                  AND replay_items.seq = v.seq",
             );
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }

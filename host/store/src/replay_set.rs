@@ -111,7 +111,7 @@ impl Store {
             }
         };
         let rows = walk(tenant, selection, after, limit)
-            .query()?
+            .query(self.backend())?
             .fetch_all(self.reader())
             .await?;
         let (seqs, last, more) = taken(&rows, selection, after, limit)?;
@@ -128,7 +128,7 @@ impl Store {
         let (mut first, mut last) = (selection.from_seq.unwrap_or(1), selection.to_seq.unwrap_or(up_to));
         if is_by_time(selection) {
             let row = within(tenant, selection)
-                .query()?
+                .query(self.backend())?
                 .fetch_one(self.reader())
                 .await?;
             first = row.maybe_int("first")?.unwrap_or(up_to.saturating_add(1));
@@ -167,7 +167,7 @@ impl Store {
             _ => held.collect_from,
         };
         let rows = walk(tenant, selection, from, PIECE)
-            .query()?
+            .query(tx.backend())?
             .fetch_all(&mut *tx)
             .await?;
         let (found, last, more) = taken(&rows, selection, from, PIECE)?;
@@ -179,7 +179,7 @@ impl Store {
                     .value(*seq)
                     .value(selection.flow.as_str());
             });
-            sql.query()?.execute(&mut *tx).await?;
+            sql.query(tx.backend())?.execute(&mut *tx).await?;
         }
         let complete = !more;
         sqlx::query(

@@ -148,7 +148,7 @@ impl Store {
             sql.push(" AND flow = ").bind(flow.as_str());
         }
         sql.push(" ORDER BY created_at DESC, name LIMIT ").bind(MOST);
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter().map(info).collect()
     }
 
@@ -244,7 +244,7 @@ impl Store {
             .bind(name.as_str())
             .push(self.lock());
         let row = sql
-            .query()?
+            .query(tx.backend())?
             .fetch_optional(&mut **tx)
             .await?
             .ok_or_else(|| StoreError::not_found("replay", name))?;

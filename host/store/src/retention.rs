@@ -188,7 +188,7 @@ impl Store {
             .push(" AND seq > ")
             .bind(after)
             .push(" LIMIT 1");
-        Ok(sql.query()?.fetch_optional(self.reader()).await?.is_some())
+        Ok(sql.query(self.backend())?.fetch_optional(self.reader()).await?.is_some())
     }
 
     /// Keeps records from everybody else, and leaves those out that somebody moved meanwhile: a replay may have queued one.
@@ -226,7 +226,7 @@ async fn remove_payloads(
              JOIN payloads AS p ON p.tenant = v.tenant AND p.flow = v.flow AND p.seq = v.seq",
         );
         let mut digests = Vec::with_capacity(piece.len());
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             let payload = row.text("payload")?;
             bytes += to_i64(payload.len()) + row.int("before_size")?;
             digests.push((
@@ -240,7 +240,7 @@ async fn remove_payloads(
             "SELECT e.size FROM v JOIN edits AS e ON e.tenant = v.tenant AND e.flow = v.flow AND e.seq = v.seq \
              WHERE e.replaced IS NOT NULL",
         );
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             bytes += row.int("size")?;
         }
         remove(tx, (tenant, flow), piece, "payloads").await?;
@@ -250,7 +250,7 @@ async fn remove_payloads(
             "UPDATE edits SET replaced = NULL FROM v WHERE edits.tenant = v.tenant AND edits.flow = v.flow \
              AND edits.seq = v.seq",
         );
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
         for digests in pieces(&digests) {
             let mut sql =
                 Sql::new("INSERT INTO payload_digests (tenant, flow, seq, digest, size, removed_at) VALUES ");
@@ -262,7 +262,7 @@ async fn remove_payloads(
                     .value(*size)
                     .value(removed_at);
             });
-            sql.query()?.execute(&mut **tx).await?;
+            sql.query(tx.backend())?.execute(&mut **tx).await?;
         }
     }
     Ok(bytes)
@@ -281,7 +281,7 @@ async fn remove(
         sql.push("DELETE FROM ")
             .push(table)
             .push(" WHERE (tenant, flow, seq) IN (SELECT tenant, flow, seq FROM v)");
-        removed += to_i64(sql.query()?.execute(&mut **tx).await?.rows_affected());
+        removed += to_i64(sql.query(tx.backend())?.execute(&mut **tx).await?.rows_affected());
     }
     Ok(removed)
 }
@@ -296,7 +296,7 @@ async fn remove_items(tx: &mut Tx, (tenant, flow): (&Name, &Name), seqs: &[i64])
              AND tenant || '' = ",
         )
         .bind(tenant.as_str());
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -313,7 +313,7 @@ async fn count_of(
         sql.push("SELECT COUNT(*) AS found FROM v JOIN ")
             .push(table)
             .push(" AS t ON t.tenant = v.tenant AND t.flow = v.flow AND t.seq = v.seq");
-        found += sql.query()?.fetch_one(&mut **tx).await?.int("found")?;
+        found += sql.query(tx.backend())?.fetch_one(&mut **tx).await?.int("found")?;
     }
     Ok(found)
 }

@@ -212,7 +212,7 @@ async fn move_records(
     )
     .bind(now)
     .push(OF_RECORDS);
-    sql.query()?.execute(&mut **tx).await?;
+    sql.query(tx.backend())?.execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -226,7 +226,7 @@ async fn move_in_queue(tx: &mut Tx, tenant: &Name, flow: &Name, rows: &[Row]) ->
     for piece in pieces(&done) {
         let mut sql = Sql::with_keys(tenant, flow, piece);
         sql.push(LEAVE_QUEUE);
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     for piece in pieces(&stay) {
         let mut sql = Sql::new("WITH v (tenant, flow, seq, state, next_attempt_at, cause) AS (VALUES ");
@@ -242,7 +242,7 @@ async fn move_in_queue(tx: &mut Tx, tenant: &Name, flow: &Name, rows: &[Row]) ->
         });
         sql.push(") UPDATE queue SET state = v.state, next_attempt_at = v.next_attempt_at, cause = v.cause")
             .push(OF_QUEUE);
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -280,6 +280,6 @@ async fn end_attempts(
         " FROM v WHERE attempts.tenant = v.tenant AND attempts.flow = v.flow AND attempts.seq = v.seq \
          AND attempts.attempt = v.attempt",
     );
-    sql.query()?.execute(&mut **tx).await?;
+    sql.query(tx.backend())?.execute(&mut **tx).await?;
     Ok(())
 }

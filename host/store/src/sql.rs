@@ -15,7 +15,7 @@ use sqlx::{
 use stecker_model::Name;
 
 use crate::{
-    StoreError,
+    Backend, StoreError,
     patience::{self, Guarded},
     turns::Turn,
 };
@@ -24,12 +24,21 @@ use crate::{
 pub(crate) struct Tx {
     // Before the turn, so that it is over when the next one begins.
     inner: Guarded,
+    backend: Backend,
     _turn: Option<Turn>,
 }
 
 impl Tx {
-    pub(crate) fn new(inner: Guarded, turn: Option<Turn>) -> Self {
-        Self { inner, _turn: turn }
+    pub(crate) fn new(inner: Guarded, backend: Backend, turn: Option<Turn>) -> Self {
+        Self {
+            inner,
+            backend,
+            _turn: turn,
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// An error does not say that nothing was committed: the answer may have been lost.
@@ -66,11 +75,16 @@ pub(crate) const OF_QUEUE: &str =
 pub(crate) const LEAVE_QUEUE: &str =
     "DELETE FROM queue WHERE (tenant, flow, seq) IN (SELECT tenant, flow, seq FROM v)";
 
-/// A statement that grows with its values, numbered `$1`, `$2`, … as both databases understand it.
+/// A statement that grows with its values.
+///
+/// Postgres wants them numbered: `$1`, `$2`, … SQLite would understand that, too, but as *names*, which its driver looks up for each value in
+/// a list of all of them: the cost of a statement with thousands of values would grow with their square. So it gets a bare `?` for each.
 pub(crate) struct Sql {
+    /// Without the places of values.
     text: String,
+    /// Where in the text a value goes, in order.
+    places: Vec<usize>,
     values: AnyArguments,
-    count: usize,
     failed: Option<sqlx::error::BoxDynError>,
 }
 
@@ -78,8 +92,8 @@ impl Sql {
     pub(crate) fn new(text: &str) -> Self {
         Self {
             text: text.to_owned(),
+            places: Vec::new(),
             values: AnyArguments::default(),
-            count: 0,
             failed: None,
         }
     }
@@ -90,7 +104,7 @@ impl Sql {
         self
     }
 
-    /// Adds a placeholder and its value.
+    /// Adds a value.
     pub(crate) fn bind<'v, T>(&mut self, value: T) -> &mut Self
     where
         T: Encode<'v, Any> + Type<Any>,
@@ -98,9 +112,7 @@ impl Sql {
         if let Err(error) = self.values.add(value) {
             self.failed.get_or_insert(error);
         }
-        self.count += 1;
-        self.text.push('$');
-        self.text.push_str(&self.count.to_string());
+        self.places.push(self.text.len());
         self
     }
 
@@ -132,16 +144,33 @@ impl Sql {
         sql
     }
 
-    #[cfg(test)]
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    /// As a database reads it.
+    pub(crate) fn text(&self, backend: Backend) -> String {
+        let mut text = String::with_capacity(self.text.len() + 6 * self.places.len());
+        let mut rest = self.text.as_str();
+        let mut taken = 0;
+        for (place, number) in self.places.iter().zip(1_usize..) {
+            let (before, after) = rest.split_at(place - taken);
+            text.push_str(before);
+            match backend {
+                Backend::Sqlite => text.push('?'),
+                Backend::Postgres => {
+                    text.push('$');
+                    text.push_str(&number.to_string());
+                }
+            }
+            (rest, taken) = (after, *place);
+        }
+        text.push_str(rest);
+        text
     }
 
-    pub(crate) fn query<'q>(self) -> Result<Query<'q, Any, AnyArguments>, StoreError> {
+    pub(crate) fn query<'q>(self, backend: Backend) -> Result<Query<'q, Any, AnyArguments>, StoreError> {
+        let text = self.text(backend);
         if let Some(error) = self.failed {
             return Err(sqlx::Error::Encode(error).into());
         }
-        Ok(sqlx::query_with(AssertSqlSafe(self.text), self.values))
+        Ok(sqlx::query_with(AssertSqlSafe(text), self.values))
     }
 }
 
@@ -293,6 +322,24 @@ impl Columns for AnyRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_stand_where_they_were_added() {
+        let mut sql = Sql::new("WITH v (a, b) AS (VALUES ");
+        sql.rows(&[1_i64, 2], |row, n| {
+            row.value(*n).value("ä");
+        });
+        sql.push(") SELECT 'ä' WHERE c = ").bind(3_i64);
+        let with = |values: [&str; 5]| {
+            let [a, b, c, d, e] = values;
+            format!("WITH v (a, b) AS (VALUES ({a}, {b}), ({c}, {d})) SELECT 'ä' WHERE c = {e}")
+        };
+        assert_eq!(sql.text(Backend::Sqlite), with(["?"; 5]));
+        assert_eq!(
+            sql.text(Backend::Postgres),
+            with(["$1", "$2", "$3", "$4", "$5"])
+        );
+    }
 
     #[test]
     fn pieces_cover_a_list_in_few_sizes() {

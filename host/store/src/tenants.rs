@@ -103,7 +103,7 @@ impl Store {
         ensure(&mut tx, tenant, now).await?;
         let mut sql = Sql::new("SELECT tenant, created_at, limits, trust FROM tenants WHERE tenant = ");
         sql.bind(tenant.as_str()).push(self.lock());
-        let before = tenant_row(&sql.query()?.fetch_one(&mut *tx).await?)?.limits;
+        let before = tenant_row(&sql.query(tx.backend())?.fetch_one(&mut *tx).await?)?.limits;
         if before.as_ref() == Some(limits) {
             return Ok(tx.rollback().await?);
         }
@@ -173,7 +173,7 @@ pub(crate) async fn ensure(tx: &mut Tx, tenant: &Name, now: i64) -> Result<(), S
 pub(crate) async fn require(tx: &mut Tx, tenant: &Name, lock: &str) -> Result<(), StoreError> {
     let mut sql = Sql::new("SELECT tenant FROM tenants WHERE tenant = ");
     sql.bind(tenant.as_str()).push(lock);
-    match sql.query()?.fetch_optional(&mut **tx).await? {
+    match sql.query(tx.backend())?.fetch_optional(&mut **tx).await? {
         Some(_) => Ok(()),
         None => Err(StoreError::not_found("tenant", tenant)),
     }

@@ -94,7 +94,7 @@ impl Store {
             };
             sql.push(word).push("tenant = ").bind(tenant.as_str());
             sql.push(" AND account = ").bind(account.as_str());
-            sql.query()
+            sql.query(self.backend())
         };
         let holds = of(HOLDS)?.fetch_all(self.reader()).await?;
         let breakers = of(BREAKERS)?.fetch_all(self.reader()).await?;
@@ -155,7 +155,7 @@ impl Store {
             .push(" AND host = ")
             .bind(host)
             .push(self.lock());
-        let Some(row) = sql.query()?.fetch_optional(&mut *tx).await? else {
+        let Some(row) = sql.query(tx.backend())?.fetch_optional(&mut *tx).await? else {
             // It was closed meanwhile, and the word of it is on its way.
             tx.rollback().await?;
             return Ok(None);
@@ -240,7 +240,7 @@ impl Store {
             .push(" AND account = ")
             .bind(account.as_str())
             .push(self.lock());
-        let before = sql.query()?.fetch_one(&mut *tx).await?.int("full_at")?;
+        let before = sql.query(tx.backend())?.fetch_one(&mut *tx).await?.int("full_at")?;
         let (slice, full_at) = take_slice(budget, before, now, wanted);
         if slice.tokens == 0 {
             tx.rollback().await?;

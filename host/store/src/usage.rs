@@ -68,7 +68,7 @@ impl Store {
                  http_requests = usage_days.http_requests + excluded.http_requests, \
                  http_bytes = usage_days.http_bytes + excluded.http_bytes, denials = usage_days.denials + excluded.denials",
             );
-            sql.query()?.execute(&mut *tx).await?;
+            sql.query(tx.backend())?.execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)
     }

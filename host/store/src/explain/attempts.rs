@@ -54,7 +54,7 @@ impl Store {
             .push(order)
             .push(" LIMIT ")
             .bind(i64::from(limit));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter().map(attempt).collect()
     }
 

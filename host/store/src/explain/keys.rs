@@ -80,7 +80,7 @@ impl Store {
             .bind(flow.as_str())
             .push(" ORDER BY r.seq DESC LIMIT ")
             .bind(i64::from(limit));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter().map(explained).collect()
     }
 
@@ -100,7 +100,7 @@ impl Store {
             .bind(id.flow.as_str())
             .push(" AND r.seq = ")
             .bind(id.seq);
-        let row = sql.query()?.fetch_optional(self.reader()).await?;
+        let row = sql.query(self.backend())?.fetch_optional(self.reader()).await?;
         row.as_ref().map(explained).transpose()
     }
 
@@ -135,7 +135,7 @@ impl Store {
             };
             sql.push(" ORDER BY external_id, flow, seq LIMIT ")
                 .bind(i64::from(limit));
-            for row in sql.query()?.fetch_all(self.reader()).await? {
+            for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                 let one = (row.parsed("flow")?, row.text("key")?);
                 if !found.contains(&one) {
                     found.push(one);
@@ -172,7 +172,7 @@ impl Store {
                 sql.push(" AND key < ").bind(end.as_str());
             }
             sql.push(" ORDER BY key LIMIT 1");
-            let Some(row) = sql.query()?.fetch_optional(self.reader()).await? else {
+            let Some(row) = sql.query(self.backend())?.fetch_optional(self.reader()).await? else {
                 break;
             };
             found.push(row.text("key")?);
@@ -271,7 +271,7 @@ impl Store {
             sql.push(" AND state <> 'quarantined'");
         }
         sql.push(" ORDER BY seq LIMIT 1");
-        let row = sql.query()?.fetch_optional(self.reader()).await?;
+        let row = sql.query(self.backend())?.fetch_optional(self.reader()).await?;
         row.map(|row| {
             Ok(RecordId {
                 flow: record.id.flow.clone(),

@@ -157,7 +157,7 @@ async fn put(
                 .value(0_i64)
                 .value("[]");
         });
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ pub(crate) async fn records(
             "SELECT r.seq, r.state, r.stream, r.key, r.external_id, r.reason FROM v \
              JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq ORDER BY r.seq",
         );
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             let Some(event) = of_state(parse_state(&row.text("state")?)?) else {
                 continue;
             };

@@ -132,7 +132,7 @@ async fn held(store: &Store, tx: &mut Tx, tenant: &Name, name: &Name) -> Result<
         .push(" AND name = ")
         .bind(name.as_str())
         .push(store.lock());
-    let row = sql.query()?.fetch_optional(&mut **tx).await?;
+    let row = sql.query(tx.backend())?.fetch_optional(&mut **tx).await?;
     let row = row.ok_or_else(|| StoreError::not_found("webhook", name))?;
     Ok((row.text("id")?, row.maybe_int("disabled_at")?.is_none()))
 }
@@ -145,7 +145,7 @@ impl Store {
     pub async fn webhooks(&self, tenant: &Name) -> Result<Vec<WebhookInfo>, StoreError> {
         let mut sql = Sql::new(INFOS);
         sql.bind(tenant.as_str()).push(" ORDER BY s.name");
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter().map(info).collect()
     }
 
@@ -158,7 +158,7 @@ impl Store {
         sql.bind(tenant.as_str())
             .push(" AND s.name = ")
             .bind(name.as_str());
-        let row = sql.query()?.fetch_optional(self.reader()).await?;
+        let row = sql.query(self.backend())?.fetch_optional(self.reader()).await?;
         row.as_ref().map(info).transpose()
     }
 

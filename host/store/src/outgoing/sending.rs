@@ -276,7 +276,7 @@ impl Store {
             .push(" AND id = ")
             .bind(id)
             .push(self.lock());
-        let Some(row) = sql.query()?.fetch_optional(&mut **tx).await? else {
+        let Some(row) = sql.query(tx.backend())?.fetch_optional(&mut **tx).await? else {
             return Ok(());
         };
         let failing_since = row.maybe_int("failing_since")?;
@@ -344,7 +344,7 @@ impl Store {
         }
         sql.push(" ORDER BY id DESC LIMIT ")
             .bind(i64::from(filter.limit.unwrap_or(USUAL_LIST)));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter().map(delivery).collect()
     }
 }

@@ -78,7 +78,7 @@ impl Store {
             .push(" ORDER BY key LIMIT ")
             .bind(i64::from(limit))
             .push(") AS page");
-        let row = sql.query()?.fetch_one(self.reader()).await?;
+        let row = sql.query(self.backend())?.fetch_one(self.reader()).await?;
         let Some(last) = row.maybe_text("last")? else {
             return Ok(None);
         };
@@ -93,7 +93,7 @@ impl Store {
             .push(" AND stream = ")
             .bind(stream)
             .push(" GROUP BY key ORDER BY key");
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         let keys = rows.iter().map(expected).collect::<Result<Vec<_>, _>>()?;
         Ok(Some((keys, last)))
     }
@@ -123,7 +123,7 @@ impl Store {
                     row.value(key.as_str());
                 })
                 .push(") GROUP BY key");
-            for row in sql.query()?.fetch_all(self.reader()).await? {
+            for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                 found.push(expected(&row)?);
             }
         }
@@ -146,7 +146,7 @@ impl Store {
                 "v JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq \
                  JOIN payloads AS p ON p.tenant = v.tenant AND p.flow = v.flow AND p.seq = v.seq",
             );
-            for row in sql.query()?.fetch_all(self.reader()).await? {
+            for row in sql.query(self.backend())?.fetch_all(self.reader()).await? {
                 found.push(ledger_record(&row)?);
             }
         }
@@ -175,7 +175,7 @@ impl Store {
         .bind(seq)
         .push(" ORDER BY r.seq LIMIT ")
         .bind(i64::from(limit));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter().map(ledger_record).collect()
     }
 

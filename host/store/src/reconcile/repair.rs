@@ -124,7 +124,7 @@ impl Store {
             .push(" AND id = ")
             .bind(&*run.id)
             .push(self.lock());
-        Ok(sql.query()?.fetch_optional(&mut **tx).await?.is_some())
+        Ok(sql.query(tx.backend())?.fetch_optional(&mut **tx).await?.is_some())
     }
 
     async fn hold_reader(&self, tx: &mut Tx, tenant: &Name, flow: &Name) -> Result<(), StoreError> {
@@ -133,7 +133,7 @@ impl Store {
             .push(" AND flow = ")
             .bind(flow.as_str())
             .push(self.lock());
-        sql.query()?.fetch_optional(&mut **tx).await?;
+        sql.query(tx.backend())?.fetch_optional(&mut **tx).await?;
         Ok(())
     }
 }
@@ -153,7 +153,7 @@ async fn overtaken(
              JOIN records AS n ON n.tenant = r.tenant AND n.key = r.key AND n.flow = r.flow AND n.seq > r.seq \
              AND n.stream = r.stream AND n.state NOT IN ('dropped', 'discarded')",
         );
-        for row in sql.query()?.fetch_all(&mut **tx).await? {
+        for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
             found.insert(row.int("seq")?);
         }
     }
@@ -171,7 +171,7 @@ async fn send_again(
     let mut sql = Sql::with_keys(tenant, flow, &seqs);
     sql.push("SELECT r.seq, r.stream, r.key FROM v JOIN records AS r ON r.tenant = v.tenant AND r.flow = v.flow AND r.seq = v.seq");
     let mut lanes = Vec::with_capacity(seqs.len());
-    for row in sql.query()?.fetch_all(&mut **tx).await? {
+    for row in sql.query(tx.backend())?.fetch_all(&mut **tx).await? {
         let parts = [
             tenant.as_str(),
             flow.as_str(),
@@ -196,7 +196,7 @@ async fn send_again(
     .push(", next_attempt_at = ")
     .bind(now)
     .push(OF_RECORDS);
-    sql.query()?.execute(&mut **tx).await?;
+    sql.query(tx.backend())?.execute(&mut **tx).await?;
     for piece in pieces(&lanes) {
         let mut sql = Sql::new("INSERT INTO queue (tenant, flow, seq, lane, state, next_attempt_at) VALUES ");
         sql.rows(piece, |row, (seq, lane)| {
@@ -207,7 +207,7 @@ async fn send_again(
                 .value(RecordState::Retrying.as_str())
                 .value(now);
         });
-        sql.query()?.execute(&mut **tx).await?;
+        sql.query(tx.backend())?.execute(&mut **tx).await?;
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ impl Store {
             .push(" AND name = ")
             .bind(flow.as_str())
             .push(self.lock());
-        if sql.query()?.fetch_optional(&mut *tx).await?.is_none() {
+        if sql.query(tx.backend())?.fetch_optional(&mut *tx).await?.is_none() {
             return Err(StoreError::not_found("flow", flow));
         }
         let open = sqlx::query(
@@ -181,7 +181,7 @@ impl Store {
         }
         let mut sql = Sql::new(COLUMNS);
         sql.bind(tenant.as_str()).push(" AND id = ").bind(id);
-        let row = sql.query()?.fetch_optional(self.reader()).await?;
+        let row = sql.query(self.backend())?.fetch_optional(self.reader()).await?;
         row.as_ref().map(run).transpose()
     }
 
@@ -199,7 +199,7 @@ impl Store {
             .push(" AND flow = ")
             .bind(flow.as_str())
             .push(" AND state IN ('requested', 'running')");
-        let row = sql.query()?.fetch_optional(self.reader()).await?;
+        let row = sql.query(self.backend())?.fetch_optional(self.reader()).await?;
         row.as_ref().map(run).transpose()
     }
 
@@ -233,7 +233,7 @@ impl Store {
         }
         sql.push(" ORDER BY requested_at DESC, id DESC LIMIT ")
             .bind(i64::from(filter.limit.unwrap_or(20).clamp(1, MOST)));
-        let rows = sql.query()?.fetch_all(self.reader()).await?;
+        let rows = sql.query(self.backend())?.fetch_all(self.reader()).await?;
         rows.iter().map(run).collect()
     }
 
@@ -346,7 +346,7 @@ impl Store {
                     .value(*nr)
                     .value(&**difference);
             });
-            sql.query()?.execute(&mut *tx).await?;
+            sql.query(tx.backend())?.execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(differences.len().saturating_sub(DIFFERENCES) as u64)

@@ -180,7 +180,7 @@ pub(super) async fn newest(tx: &mut Tx, tenant: &Name, lock: &str) -> Result<Opt
     sql.bind(tenant.as_str())
         .push(" ORDER BY version DESC LIMIT 1")
         .push(lock);
-    let row = sql.query()?.fetch_optional(&mut **tx).await?;
+    let row = sql.query(tx.backend())?.fetch_optional(&mut **tx).await?;
     row.as_ref().map(wrapped).transpose()
 }
 

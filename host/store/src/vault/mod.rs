@@ -239,7 +239,7 @@ impl Vault {
         sql.bind(now).push(" WHERE ");
         at(&mut sql, place);
         sql.push(" AND part = 'secret'");
-        sql.query()?.execute(&mut *tx).await?;
+        sql.query(tx.backend())?.execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
 
@@ -252,7 +252,7 @@ impl Vault {
         let mut sql = Sql::new("DELETE FROM vault WHERE ");
         at(&mut sql, place);
         sql.push(" AND part <> ").bind(Part::Webhook.as_str());
-        let removed = sql.query()?.execute(&mut *tx).await?.rows_affected() > 0;
+        let removed = sql.query(tx.backend())?.execute(&mut *tx).await?.rows_affected() > 0;
         if removed {
             audit::write(&mut tx, place.tenant, &entry(place, "secret.remove", actor, now)).await?;
         }

@@ -113,7 +113,7 @@ impl Vault {
         sql.push(" ORDER BY connection, credential, part LIMIT ")
             .bind(BATCH);
         sql.push(self.store.lock());
-        let rows = sql.query()?.fetch_all(&mut *tx).await?;
+        let rows = sql.query(tx.backend())?.fetch_all(&mut *tx).await?;
         let mut done = 0;
         for row in &rows {
             let item = Item::of(row)?;
@@ -145,7 +145,7 @@ impl Vault {
         at(&mut sql, place);
         sql.push(" AND part = ").bind(item.part.as_str());
         sql.push(" AND version = ").bind(item.version);
-        Ok(sql.query()?.execute(&mut **tx).await?.rows_affected())
+        Ok(sql.query(tx.backend())?.execute(&mut **tx).await?.rows_affected())
     }
 
     /// Whether all old keys are gone now. Whoever writes with one holds it, so none goes that is still needed.
@@ -154,7 +154,7 @@ impl Vault {
         let mut sql = Sql::new("SELECT version FROM vault_keys WHERE tenant = ");
         sql.bind(tenant.as_str()).push(" AND version <> ").bind(newest);
         sql.push(self.store.lock());
-        let rows = sql.query()?.fetch_all(&mut *tx).await?;
+        let rows = sql.query(tx.backend())?.fetch_all(&mut *tx).await?;
         let left = sqlx::query("SELECT COUNT(*) AS n FROM vault WHERE tenant = $1 AND key_version <> $2")
             .bind(tenant.as_str())
             .bind(newest)

@@ -77,7 +77,7 @@ impl Vault {
         part: Part,
     ) -> Result<Option<Row>, VaultError> {
         let sql = select(place, part, self.store.lock());
-        let row = sql.query()?.fetch_optional(&mut **tx).await?;
+        let row = sql.query(tx.backend())?.fetch_optional(&mut **tx).await?;
         Ok(row.as_ref().map(Row::of).transpose()?)
     }
 
@@ -89,7 +89,7 @@ impl Vault {
         // A rotation may replace a row and delete its old key between the two looks at the database; then the row has another key.
         for _ in 0..3 {
             let sql = select(place, part, "");
-            let Some(row) = sql.query()?.fetch_optional(self.store.reader()).await? else {
+            let Some(row) = sql.query(self.store.backend())?.fetch_optional(self.store.reader()).await? else {
                 return Ok(None);
             };
             let row = Row::of(&row)?;

@@ -84,7 +84,7 @@ pub(crate) async fn remove_signing(tx: &mut Tx, tenant: &Name, webhook: &Name) -
     let mut sql = Sql::new("DELETE FROM vault WHERE ");
     super::rows::at(&mut sql, place(tenant, webhook));
     sql.push(" AND part = ").bind(Part::Webhook.as_str());
-    sql.query()?.execute(&mut **tx).await?;
+    sql.query(tx.backend())?.execute(&mut **tx).await?;
     Ok(())
 }
 
