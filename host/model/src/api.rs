@@ -10,6 +10,7 @@ mod reconcile;
 mod recovery;
 mod replay;
 mod replay_preview;
+mod rollout;
 mod storage;
 mod tenant;
 mod trust;
@@ -44,6 +45,10 @@ pub use recovery::{
 pub use replay::{ReplayEvent, ReplayInfo, ReplaySelection, ReplaySkipped, ReplayState, StartReplay};
 pub use replay_preview::{
     Compared, ComparedRecord, DifferingPlace, PreviewReplay, ReplayCursor, ReplayFinding, ReplayPreview,
+};
+pub use rollout::{
+    BarredRelease, CallNumbers, MoveState, PlannedMove, RolloutConnection, RolloutEvent, RolloutInfo,
+    RolloutNote, RolloutPlan, RolloutSignal, RolloutState, RolloutWatch, StartRollout,
 };
 pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};

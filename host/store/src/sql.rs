@@ -194,11 +194,14 @@ impl Values<'_> {
     }
 }
 
+/// Sizes of pieces, close enough to each other that a batch is one or two statements and rarely more.
+const SIZES: [usize; 16] = [256, 192, 128, 96, 64, 50, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
+
 /// A list in pieces of few sizes: a statement for each size, and both databases keep those prepared. The largest piece with
 /// the widest row stays far below SQLite's 32,766 and Postgres' 65,535 values a statement.
 pub(crate) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = [256, 64, 16, 4, 1].into_iter().find(|size| *size <= rest.len())?;
+        let size = SIZES.into_iter().find(|size| *size <= rest.len())?;
         let (piece, after) = rest.split_at(size);
         rest = after;
         Some(piece)
@@ -347,7 +350,7 @@ mod tests {
         let sizes: Vec<_> = pieces(&list).map(<[u32]>::len).collect();
         assert_eq!(sizes.iter().sum::<usize>(), 1_003);
         assert_eq!(pieces(&list).flatten().copied().collect::<Vec<_>>(), list);
-        assert_eq!(sizes.len(), 3 + 3 + 2 + 2 + 3);
+        assert_eq!(sizes, [256, 256, 256, 192, 32, 8, 3]);
         assert_eq!(pieces::<u32>(&[]).count(), 0);
     }
 }
