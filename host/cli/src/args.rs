@@ -12,6 +12,7 @@ mod reconcile;
 mod records;
 mod registry;
 mod replay;
+mod rollout;
 mod secret;
 mod trust;
 mod upstream;
@@ -35,6 +36,7 @@ pub(crate) use records::{RecordQuery, Records};
 use records::{moment, record_state};
 pub(crate) use registry::{Registry, ServeRegistry};
 pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
+pub(crate) use rollout::{Rollout, Upgrade};
 pub(crate) use secret::{Secret, SetSecret};
 pub(crate) use trust::Trust;
 pub(crate) use upstream::Upstream;
@@ -277,6 +279,25 @@ source has now arrive, whatever the ledger knows of it? What is there and not kn
   stecker replay list"
     )]
     Replay(Replay),
+    /// Move connections to another release while they work, watched, and back if it does worse
+    #[command(after_help = "Examples:
+  stecker upgrade shop --to '^2' --plan
+  stecker upgrade shop --to =2.0.0 --bake 15m --reason 'v1 of the API ends in October' --wait
+  stecker upgrade --all-of acme/shop --to =2.0.0 --canary 10% --reason 'v1 ends'
+
+The release is loaded, verified and tried with the live configuration first; then connections are moved at a checkpoint, without a pause
+and without a lost record, and watched. If the new release does worse than the one before, beyond chance, they go back by themselves, to
+the cursor and the storage that they had, and the release is barred. docs/rollouts.md has the whole story.")]
+    Upgrade(Upgrade),
+    /// Rollouts: watch them, pause, approve, end
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker rollout list
+  stecker rollout status rollout-3f1c0d9a --wait
+  stecker rollout abort rollout-3f1c0d9a"
+    )]
+    Rollout(Rollout),
     /// Storage: how much room everything takes, and giving it back
     #[command(after_help = "Examples:
   stecker storage

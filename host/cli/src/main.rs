@@ -72,6 +72,8 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Quarantine(command) => commands::quarantine(&globals, output, command).await,
         Command::Reconcile(command) => commands::reconcile(&globals, output, command).await,
         Command::Replay(command) => commands::replay(&globals, output, command).await,
+        Command::Upgrade(words) => commands::upgrade(&globals, output, words).await,
+        Command::Rollout(command) => commands::rollout(&globals, output, command).await,
         Command::Storage(command) => commands::storage(&globals, output, command).await,
         Command::Secret(command) => commands::secret(&globals, output, command).await,
         Command::Webhook(command) => commands::webhook(&globals, output, command).await,

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use stecker_model::{CallUsage, Name, PluginUse, api::DayUsage, api::DenialTotal};
-use stecker_store::{NewDenial, NewDenials, NewUsage, Store, StoreError, day_of};
+use stecker_model::{CallUsage, Digest, Name, PluginUse, api::DayUsage, api::DenialTotal};
+use stecker_store::{NewCalls, NewDenial, NewDenials, NewUsage, Store, StoreError, day_of};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is written.
@@ -21,6 +21,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const KINDS: usize = 50;
 /// Characters of what was asked for, and of a grant. Policies cut what strangers wrote already; this holds for whatever comes later.
 const CHARACTERS: usize = 2_000;
+/// Kinds of calls between two writings. What is beyond is not counted: it is there to hold releases against each other.
+const CALLS: usize = 50_000;
 
 type Key = (Name, PluginUse);
 
@@ -36,6 +38,21 @@ pub(crate) struct Books {
 struct Pending {
     denials: HashMap<Key, Denials>,
     usage: HashMap<(Key, i64), DayUsage>,
+    calls: HashMap<NewCalls, u64>,
+}
+
+/// Whose calls are counted, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Of<'o> {
+    pub(crate) tenant: &'o Name,
+    pub(crate) connection: &'o Name,
+    pub(crate) release: &'o Digest,
+    pub(crate) now: i64,
+}
+
+/// The bucket of a time: how many bits its milliseconds have, so that each is twice as wide as the one before.
+pub(crate) fn bucket(wall_us: u64) -> u32 {
+    u64::BITS - (wall_us / 1_000).leading_zeros()
 }
 
 impl Books {
@@ -51,6 +68,32 @@ impl Books {
             .entry(key)
             .or_default()
             .add(&DayUsage::of(usage));
+    }
+
+    /// So many calls, or records, came to this.
+    pub(crate) fn count(&self, of: Of<'_>, what: &str, class: &str, n: u64) {
+        if n == 0 {
+            return;
+        }
+        let kind = NewCalls {
+            tenant: of.tenant.clone(),
+            connection: of.connection.clone(),
+            release: of.release.clone(),
+            day: day_of(of.now),
+            what: what.to_owned(),
+            // A plugin chooses the codes of its errors; what is longer than any is of no use to anybody.
+            class: class.chars().take(32).filter(|c| *c != '\0').collect(),
+            n: 0,
+        };
+        let mut pending = self.pending();
+        if pending.calls.len() < CALLS || pending.calls.contains_key(&kind) {
+            *pending.calls.entry(kind).or_default() += n;
+        }
+    }
+
+    /// How long a call took.
+    pub(crate) fn count_time(&self, of: Of<'_>, what: &str, wall_us: u64) {
+        self.count(of, &format!("time/{what}"), &bucket(wall_us).to_string(), 1);
     }
 
     /// A refusal.
@@ -71,7 +114,11 @@ impl Books {
     /// The store fails; what was not written is kept for the next time.
     pub(crate) async fn write(&self, store: &Store) -> Result<(), StoreError> {
         let _one = self.writing.lock().await;
-        let Pending { denials, usage } = mem::take(&mut *self.pending());
+        let Pending {
+            denials,
+            usage,
+            calls,
+        } = mem::take(&mut *self.pending());
         let mut result = Ok(());
         for (key, denials) in denials {
             if result.is_ok() {
@@ -91,8 +138,26 @@ impl Books {
             });
             result = store.add_usage(rows.collect()).await;
         }
+        if result.is_ok() && !calls.is_empty() {
+            let rows = calls.iter().map(|(kind, n)| NewCalls {
+                n: *n,
+                ..kind.clone()
+            });
+            let added = store.add_calls(rows.collect()).await;
+            if added.is_err() {
+                let mut pending = self.pending();
+                for (kind, n) in calls {
+                    *pending.calls.entry(kind).or_default() += n;
+                }
+            }
+            // What was used is written already, and must not be counted twice.
+            return added;
+        }
         if result.is_err() {
             let mut pending = self.pending();
+            for (kind, n) in calls {
+                *pending.calls.entry(kind).or_default() += n;
+            }
             for (key, usage) in usage {
                 pending.usage.entry(key).or_default().add(&usage);
             }

@@ -10,7 +10,7 @@ use stecker_model::{
 use stecker_sandbox::{CallError, Called, Session};
 
 use crate::{
-    books::Books,
+    books::{Books, Of},
     circuit::{is_crash, is_worth_repeating, matters},
     clock::Clock,
     guard::Guard,
@@ -21,6 +21,8 @@ use crate::{
 pub(crate) struct Bound {
     pub(crate) session: Session,
     pub(crate) release: Digest,
+    /// Of the connection, when it was bound; transforms have none.
+    pub(crate) generation: Option<i64>,
     pub(crate) account: Arc<Account>,
     /// Transforms have none.
     pub(crate) guard: Option<Guarded>,
@@ -31,6 +33,20 @@ pub(crate) struct Bound {
 pub(crate) struct Guarded {
     pub(crate) circuit: Circuit,
     pub(crate) guard: Arc<Guard>,
+}
+
+/// What a call came to, in one word.
+fn class(error: &CallError) -> &str {
+    match error {
+        CallError::Plugin(error) => error.code.as_str(),
+        CallError::Trap { .. }
+        | CallError::OutOfMemory { .. }
+        | CallError::TenantOutOfMemory { .. }
+        | CallError::StackOverflow { .. } => "crash",
+        CallError::Deadline { .. } => "deadline",
+        CallError::Busy { .. } => "busy",
+        _ => "broken",
+    }
 }
 
 /// On whose account calls go.
@@ -136,6 +152,17 @@ impl Bound {
         } = &*self.account;
         let usage = &called.usage;
         books.book(tenant, used_by, usage, clock.now_ms());
+        if let PluginUse::Connection(connection) = used_by {
+            let class = called.result.as_ref().err().map_or("ok", class);
+            let of = Of {
+                tenant,
+                connection,
+                release: &self.release,
+                now: clock.now_ms(),
+            };
+            books.count(of, function, class, 1);
+            books.count_time(of, function, usage.wall_us);
+        }
         tracing::debug!(
             %tenant, kind = used_by.kind(), name = %used_by.name(), function, ok = called.result.is_ok(), wall_us = usage.wall_us,
             cpu_us = usage.cpu_us, epoch_ticks = usage.epoch_ticks, peak_memory = usage.peak_memory,

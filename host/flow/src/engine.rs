@@ -2,6 +2,7 @@
 
 mod records;
 mod releases;
+mod rollouts;
 mod upstreams;
 
 use std::{
@@ -32,7 +33,7 @@ use crate::{
     guard,
     keeper::Keeper,
     releases::Releases,
-    retention, runner,
+    retention, rollout, runner,
     sessions::{Sessions, Supplies},
     status, supervisor,
     trust::Trust,
@@ -81,8 +82,8 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) store: Store,
     trust: Arc<Trust>,
-    releases: Arc<Releases>,
-    sessions: Arc<Sessions>,
+    pub(crate) releases: Arc<Releases>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) supplies: Supplies,
     gate: Gate,
     depths: Arc<Depths>,
@@ -174,6 +175,7 @@ impl Engine {
                     settle_stored_webhooks(Arc::clone(&inner)),
                     inner.supplies.books.keep(&inner.store, &inner.stop),
                     inner.outgoing.clone().run(inner.options.poll, &inner.stop),
+                    rollout::run(Arc::clone(&inner)),
                     retention::keep(
                         &inner.store,
                         &inner.options.clock,

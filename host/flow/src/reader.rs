@@ -10,7 +10,8 @@ use stecker_sandbox::CallError;
 use stecker_store::{CommitPage, NewRecord, StoreError};
 
 use crate::{
-    FlowError, backoff, circles::Way, context::FlowContext, fail_point, schedule::Schedule, upstream,
+    FlowError, backoff, books::Of, calls::Bound, circles::Way, context::FlowContext, fail_point,
+    schedule::Schedule, upstream,
 };
 
 /// Payload bytes that a page is asked to stay under.
@@ -84,6 +85,11 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
                     }
                 }
                 Err(ReadError::Fenced) => return Ok(ReadEnd::Fenced),
+                Err(ReadError::Superseded) => {
+                    // Maybe from another place.
+                    state = ctx.store.reader_state(&ctx.tenant, ctx.flow()).await?;
+                    way = Way::default();
+                }
                 // A run by hand is over: it may be long until the connection is called again.
                 Err(ReadError::Resting { open: true, .. }) if ctx.once => {
                     ctx.end_reading();
@@ -131,6 +137,8 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
 
 enum ReadError {
     Fenced,
+    /// The connection was changed while its plugin read; the one that it has now reads the page again.
+    Superseded,
     /// The source is not called at the moment.
     Resting {
         open: bool,
@@ -161,6 +169,7 @@ impl From<StoreError> for ReadError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Fenced { .. } => Self::Fenced,
+            StoreError::Superseded { .. } => Self::Superseded,
             // What the source sent cannot be kept, which will not change by reading it again at once.
             StoreError::Unstorable { .. } => Self::failed(ErrorCode::Data, error.to_string(), None),
             other => Self::Store(other),
@@ -208,14 +217,23 @@ async fn read_page(
         options: Vec::new(),
     };
     let called = source.read(request).await;
-    let page = called.result.map_err(|error| {
-        let code = error.code();
-        match error {
-            CallError::Plugin(error) => ReadError::failed(code, error.message, error.retry_after_ms),
-            other => ReadError::failed(code, other.to_string(), None),
+    let page = match called.result {
+        Ok(page) => page,
+        Err(error) => {
+            // A call that was overtaken by a move says nothing about the release that is called now.
+            let connection = &ctx.spec.source.connection;
+            if !ctx.sessions.is_current(&ctx.tenant, connection, &source).await {
+                return Err(ReadError::Superseded);
+            }
+            let code = error.code();
+            return Err(match error {
+                CallError::Plugin(error) => ReadError::failed(code, error.message, error.retry_after_ms),
+                other => ReadError::failed(code, other.to_string(), None),
+            });
         }
-    })?;
+    };
     check_progress(&page, cursor.as_deref(), way)?;
+    count_page(ctx, &source, &page);
     fail_point::pass("page-read");
     let Page {
         records,
@@ -232,6 +250,7 @@ async fn read_page(
                 flow: ctx.flow(),
                 stream,
                 release: &source.release,
+                generation: source.generation,
                 records: records.into_iter().map(|record| NewRecord { record }).collect(),
                 cursor: next.clone(),
                 caught_up: !more,
@@ -246,9 +265,24 @@ async fn read_page(
         wall_us = called.usage.wall_us, "page committed"
     );
     if let Some(next) = next.filter(|next| Some(next) != cursor.as_ref()) {
-        acknowledge(ctx, &next).await?;
+        acknowledge(ctx, &next, source.generation).await?;
     }
     Ok(if more { Step::More } else { Step::CaughtUp })
+}
+
+/// What a page brought, for holding releases against each other, and what the system said which version of its API it answered with.
+fn count_page(ctx: &FlowContext, source: &Bound, page: &Page) {
+    let of = Of {
+        tenant: &ctx.tenant,
+        connection: &ctx.spec.source.connection,
+        release: &source.release,
+        now: ctx.now(),
+    };
+    let books = &source.account.books;
+    books.count(of, "records", "read", page.records.len() as u64);
+    for (_, version) in page.hints.iter().filter(|(name, _)| name == "api-version") {
+        books.count(of, "api-version", version, 1);
+    }
 }
 
 /// A source that promises more from a place where it was read from before would be read for ever.
@@ -276,7 +310,7 @@ fn check_progress(page: &Page, before: Option<&str>, way: &mut Way) -> Result<()
 }
 
 /// Tells the source that everything up to the cursor is safe. A failure costs nothing: it is told again with the next page.
-async fn acknowledge(ctx: &FlowContext, cursor: &str) -> Result<(), ReadError> {
+async fn acknowledge(ctx: &FlowContext, cursor: &str, generation: Option<i64>) -> Result<(), ReadError> {
     let source = match ctx
         .sessions
         .connection(&ctx.tenant, &ctx.spec.source.connection)
@@ -286,6 +320,10 @@ async fn acknowledge(ctx: &FlowContext, cursor: &str) -> Result<(), ReadError> {
         Err(FlowError::Circuit { .. }) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
+    if generation.is_some_and(|generation| source.generation != Some(generation)) {
+        // Another release does not know this cursor; it is told of its own.
+        return Ok(());
+    }
     let stream = &ctx.spec.source.stream;
     match source.acknowledge(stream, cursor).await.result {
         Ok(()) => {
@@ -311,10 +349,13 @@ async fn acknowledge_again(ctx: &FlowContext, state: &stecker_store::ReaderState
     else {
         return Ok(());
     };
-    match acknowledge(ctx, cursor).await {
+    match acknowledge(ctx, cursor, None).await {
         Err(ReadError::Store(error)) => Err(error),
         // The first page finds out about anything else, and says so where the operator looks.
-        Ok(()) | Err(ReadError::Fenced | ReadError::Resting { .. } | ReadError::Failed { .. }) => Ok(()),
+        Ok(())
+        | Err(
+            ReadError::Fenced | ReadError::Superseded | ReadError::Resting { .. } | ReadError::Failed { .. },
+        ) => Ok(()),
     }
 }
 

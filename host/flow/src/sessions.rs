@@ -22,6 +22,7 @@ use crate::{
     guard::Guard,
     observer::Watch,
     releases::Releases,
+    scratch::Scratch,
     secrets, supply,
     upstream::Accounts,
 };
@@ -44,6 +45,7 @@ impl Supplies {
         Bound {
             session,
             release: release.clone(),
+            generation: None,
             guard: None,
             account: Arc::new(Account {
                 tenant: tenant.clone(),
@@ -157,6 +159,13 @@ impl Sessions {
         }
     }
 
+    /// Whether a connection is still as it was when it was bound.
+    pub(crate) async fn is_current(&self, tenant: &Name, connection: &Name, bound: &Bound) -> bool {
+        let stored = self.supplies.store.connection(tenant, connection).await;
+        // Not to be known counts as not to have changed: then it is as it would be without this question.
+        !matches!(&stored, Ok(stored) if stored.as_ref().map(|stored| stored.generation) != bound.generation)
+    }
+
     async fn bind(&self, tenant: &Name, binder: &Binder) -> Result<(Bound, Arc<Guard>), FlowError> {
         let spec = &binder.connection.spec;
         let digest = digest_of(&spec.plugin.digest, || format!("connection {}", spec.name))?;
@@ -167,10 +176,13 @@ impl Sessions {
         let today = day_of(self.supplies.clock.now_ms());
         let used = store.http_bytes(tenant, &spec.name, today).await?;
         self.supplies.upstreams.assign(tenant, spec).await?;
-        let session = bind_connection(&self.supplies, &release, tenant, spec, &binder.limits, used)
+        let generation = binder.connection.generation;
+        let at = (used, generation);
+        let session = bind_connection(&self.supplies, &release, tenant, spec, &binder.limits, at)
             .map_err(|error| FlowError::Load(error.to_string()))?;
         let used_by = PluginUse::Connection(spec.name.clone());
-        let bound = self.supplies.bound(tenant, used_by, session, digest);
+        let mut bound = self.supplies.bound(tenant, used_by, session, digest);
+        bound.generation = Some(generation);
         let manifest = &release.inspection().manifest;
         let guard = Arc::new(Guard {
             store: self.supplies.store.clone(),
@@ -243,21 +255,43 @@ pub(crate) fn bind_connection(
     tenant: &Name,
     spec: &ConnectionSpec,
     tenant_limits: &TenantLimits,
-    http_bytes_today: u64,
+    (http_bytes_today, generation): (u64, i64),
 ) -> Result<Session, BindError> {
     let storage: Arc<dyn Storage> = match &spec.grants.storage {
         Some(_) => Arc::new(supply::StoreStorage {
             store: supplies.store.clone(),
             tenant: tenant.clone(),
             connection: spec.name.clone(),
+            generation,
         }),
         None => Arc::new(NoStorage),
     };
+    release.bind(connection_binding(
+        supplies,
+        release,
+        tenant,
+        spec,
+        tenant_limits,
+        http_bytes_today,
+        storage,
+    ))
+}
+
+/// As [`bind_connection`], with another storage in place of the connection's.
+fn connection_binding(
+    supplies: &Supplies,
+    release: &Release,
+    tenant: &Name,
+    spec: &ConnectionSpec,
+    tenant_limits: &TenantLimits,
+    http_bytes_today: u64,
+    storage: Arc<dyn Storage>,
+) -> Binding {
     let blobs: Arc<dyn BlobStore> = match (&spec.grants.blobs, &supplies.blobs) {
         (Some(_), Some(folder)) => Arc::new(supply::FolderBlobs(folder.room(tenant, &spec.name))),
         _ => Arc::new(NoBlobs),
     };
-    release.bind(Binding {
+    Binding {
         tenant: tenant.clone(),
         connection: spec.name.clone(),
         config: spec.config.to_string(),
@@ -275,7 +309,34 @@ pub(crate) fn bind_connection(
         storage,
         blobs,
         observer: supplies.watch(tenant, PluginUse::Connection(spec.name.clone()), release),
-    })
+    }
+}
+
+/// Binds a release that is only tried: its storage holds what the connection's holds, and what it writes there is forgotten.
+pub(crate) async fn bind_candidate(
+    supplies: &Supplies,
+    release: &Release,
+    tenant: &Name,
+    spec: &ConnectionSpec,
+    tenant_limits: &TenantLimits,
+) -> Result<Session, FlowError> {
+    let storage: Arc<dyn Storage> = match &spec.grants.storage {
+        Some(_) => Arc::new(Scratch::new(supplies.store.kv_all(tenant, &spec.name).await?)),
+        None => Arc::new(NoStorage),
+    };
+    let today = day_of(supplies.clock.now_ms());
+    let used = supplies.store.http_bytes(tenant, &spec.name, today).await?;
+    release
+        .bind(connection_binding(
+            supplies,
+            release,
+            tenant,
+            spec,
+            tenant_limits,
+            used,
+            storage,
+        ))
+        .map_err(|error| FlowError::Load(error.to_string()))
 }
 
 fn bind_transform(

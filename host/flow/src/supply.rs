@@ -10,13 +10,25 @@ use stecker_sandbox::{
     BlobError, BlobQuota, BlobStore, BlobStream, BlobWriter, Condition, Quota, Storage, StorageError,
     StoredEntry,
 };
-use stecker_store::{BlobFault, BlobRoom, BlobUpload, KvCondition, KvQuota, Store, StoreError};
+use stecker_store::{BlobFault, BlobRoom, BlobUpload, KvCondition, KvQuota, KvRoom, Store, StoreError};
 
 /// The key/value store of one connection.
 pub(crate) struct StoreStorage {
     pub(crate) store: Store,
     pub(crate) tenant: Name,
     pub(crate) connection: Name,
+    /// The generation of the connection that the plugin is bound at; nothing is written for it any more once there is another.
+    pub(crate) generation: i64,
+}
+
+impl StoreStorage {
+    fn room(&self) -> KvRoom<'_> {
+        KvRoom {
+            tenant: &self.tenant,
+            connection: &self.connection,
+            generation: Some(self.generation),
+        }
+    }
 }
 
 fn condition(condition: Condition) -> KvCondition {
@@ -64,21 +76,14 @@ impl Storage for StoreStorage {
             max_keys: quota.max_keys,
         };
         self.store
-            .kv_put(
-                &self.tenant,
-                &self.connection,
-                key,
-                &value,
-                condition(when),
-                quota,
-            )
+            .kv_put(self.room(), key, &value, condition(when), quota)
             .await
             .map_err(storage_error)
     }
 
     async fn delete(&self, key: &str, when: Condition) -> Result<bool, StorageError> {
         self.store
-            .kv_delete(&self.tenant, &self.connection, key, condition(when))
+            .kv_delete(self.room(), key, condition(when))
             .await
             .map_err(storage_error)
     }

@@ -148,7 +148,7 @@ impl Check<'_> {
         self.config(&at("config"), &plugin.description, &spec.config);
         let limits = self.supplies.tenant_limits(self.tenant).await?;
         if let Err(error) =
-            sessions::bind_connection(self.supplies, &plugin.release, self.tenant, spec, &limits, 0)
+            sessions::bind_connection(self.supplies, &plugin.release, self.tenant, spec, &limits, (0, 0))
         {
             self.fault(at("grants"), error.to_string());
         }

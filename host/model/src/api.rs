@@ -47,8 +47,9 @@ pub use replay_preview::{
     Compared, ComparedRecord, DifferingPlace, PreviewReplay, ReplayCursor, ReplayFinding, ReplayPreview,
 };
 pub use rollout::{
-    BarredRelease, CallNumbers, MoveState, PlannedMove, RolloutConnection, RolloutEvent, RolloutInfo,
-    RolloutNote, RolloutPlan, RolloutSignal, RolloutState, RolloutWatch, StartRollout,
+    BarRelease, BarredRelease, CallNumbers, MoveState, PlannedMove, RolloutAction, RolloutConnection,
+    RolloutEvent, RolloutInfo, RolloutNote, RolloutPlan, RolloutSignal, RolloutState, RolloutWatch,
+    StartRollout,
 };
 pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};

@@ -19,15 +19,16 @@ use stecker_model::api::{
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
-    Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
-    Setup, StreamInfo, TenantLimits,
+    Authorization, Authorize, Authorized, Digest, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo,
+    SetSecret, Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo,
-        DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited, FlowStatus,
-        PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup, QuarantineSelection,
-        ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail, RecordFilter,
-        RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview, SelectionPreview,
-        StartReplay, StorageReport, TenantInfo, Vacuum, Vacuumed,
+        Affected, BarRelease, BarredRelease, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared,
+        ConnectionInfo, DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited,
+        FlowStatus, PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup,
+        QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail,
+        RecordFilter, RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview,
+        RolloutAction, RolloutInfo, RolloutPlan, SelectionPreview, StartReplay, StartRollout, StorageReport,
+        TenantInfo, Vacuum, Vacuumed,
     },
 };
 
@@ -370,6 +371,49 @@ impl Operations for HttpClient {
             }
         };
         self.act(&["replays", name.as_str(), verb]).await
+    }
+
+    async fn rollouts(&self) -> Result<Vec<RolloutInfo>, Problem> {
+        self.get(&["rollouts"]).await
+    }
+
+    async fn rollout(&self, name: &Name) -> Result<RolloutInfo, Problem> {
+        self.get(&["rollouts", name.as_str()]).await
+    }
+
+    async fn plan_rollout(&self, start: &StartRollout) -> Result<RolloutPlan, Problem> {
+        self.post(&["rollout-plan"], start).await
+    }
+
+    async fn start_rollout(&self, start: &StartRollout) -> Result<RolloutInfo, Problem> {
+        self.post(&["rollouts"], start).await
+    }
+
+    async fn switch_rollout(&self, name: &Name, action: RolloutAction) -> Result<RolloutInfo, Problem> {
+        self.act(&["rollouts", name.as_str(), action.as_str()]).await
+    }
+
+    async fn barred_releases(&self) -> Result<Vec<BarredRelease>, Problem> {
+        self.get(&["barred-releases"]).await
+    }
+
+    async fn bar_release(
+        &self,
+        digest: &Digest,
+        reason: Option<&str>,
+    ) -> Result<Vec<BarredRelease>, Problem> {
+        match reason {
+            Some(reason) => {
+                let bar = BarRelease {
+                    reason: reason.to_owned(),
+                };
+                self.post(&["barred-releases", digest.as_str()], &bar).await
+            }
+            None => {
+                let request = self.request(Method::DELETE, &["barred-releases", digest.as_str()]);
+                self.answer(request).await
+            }
+        }
     }
 
     async fn storage(&self) -> Result<StorageReport, Problem> {

@@ -13,15 +13,16 @@ use stecker_model::api::{
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
-    Authorization, Authorize, Authorized, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo, SetSecret,
-    Setup, StreamInfo, TenantLimits,
+    Authorization, Authorize, Authorized, Digest, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo,
+    SetSecret, Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo,
-        DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited, FlowStatus,
-        PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup, QuarantineSelection,
-        ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail, RecordFilter,
-        RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview, SelectionPreview,
-        StartReplay, StorageReport, TenantInfo, Vacuum, Vacuumed,
+        Affected, BarredRelease, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared,
+        ConnectionInfo, DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited,
+        FlowStatus, PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup,
+        QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail,
+        RecordFilter, RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview,
+        RolloutAction, RolloutInfo, RolloutPlan, SelectionPreview, StartReplay, StartRollout, StorageReport,
+        TenantInfo, Vacuum, Vacuumed,
     },
 };
 
@@ -122,6 +123,22 @@ pub trait Operations: Send + Sync {
     async fn start_replay(&self, start: &StartReplay) -> Result<ReplayInfo, Problem>;
     /// Pauses, resumes or aborts a replay.
     async fn switch_replay(&self, name: &Name, event: ReplayEvent) -> Result<ReplayInfo, Problem>;
+
+    /// Rollouts, the newest first.
+    async fn rollouts(&self) -> Result<Vec<RolloutInfo>, Problem>;
+    /// One rollout and how far it is.
+    async fn rollout(&self, name: &Name) -> Result<RolloutInfo, Problem>;
+    /// What a rollout would do. Nothing is changed.
+    async fn plan_rollout(&self, start: &StartRollout) -> Result<RolloutPlan, Problem>;
+    /// Starts a rollout; the host works on it from then on.
+    async fn start_rollout(&self, start: &StartRollout) -> Result<RolloutInfo, Problem>;
+    /// Pauses, resumes, promotes or aborts a rollout.
+    async fn switch_rollout(&self, name: &Name, action: RolloutAction) -> Result<RolloutInfo, Problem>;
+    /// Releases that no rollout moves to.
+    async fn barred_releases(&self) -> Result<Vec<BarredRelease>, Problem>;
+    /// Bars a release, or lifts that (without a reason).
+    async fn bar_release(&self, digest: &Digest, reason: Option<&str>)
+    -> Result<Vec<BarredRelease>, Problem>;
 
     /// Has a flow's two ends compared, and what differs repaired if that is asked for. Returns at once; the comparison is over when its
     /// state says so.

@@ -143,7 +143,11 @@ impl Store {
             .push(" AND what IN (")
             .push(&open.join(", "))
             .push(")");
-        let waiting = sql.query(self.backend())?.fetch_one(self.reader()).await?.count("n")?;
+        let waiting = sql
+            .query(self.backend())?
+            .fetch_one(self.reader())
+            .await?
+            .count("n")?;
         let limits = self.tenant_row(tenant).await?.and_then(|row| row.limits);
         Ok((waiting, limits.unwrap_or_default()))
     }

@@ -272,10 +272,13 @@ mod tests {
             (planned_too_far(&tenant, &tenant, hold, 1, 10), by_time),
             (earliest(&tenant, &tenant, hold), by_time),
         ] {
-            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text(Backend::Sqlite))))
-                .fetch_all(store.reader())
-                .await
-                .unwrap();
+            let rows = sqlx::query(AssertSqlSafe(format!(
+                "EXPLAIN QUERY PLAN {}",
+                sql.text(Backend::Sqlite)
+            )))
+            .fetch_all(store.reader())
+            .await
+            .unwrap();
             let plan: Vec<_> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
             assert!(plan.iter().any(|step| step.starts_with(search)), "{plan:?}");
             assert!(plan.iter().any(|step| step == by_lane), "{plan:?}");

@@ -57,6 +57,14 @@ pub enum StoreError {
         /// The epoch that is over.
         epoch: i64,
     },
+    /// The connection was moved to another release, or changed, since its plugin was called.
+    #[error(
+        "the connection `{connection}` was changed since its plugin was called; nothing was written, and the plugin that it has now is called"
+    )]
+    Superseded {
+        /// Which one.
+        connection: String,
+    },
     /// A newer version of this program has been here.
     #[error(
         "the database has schema version {found}, this program knows up to {known}; nothing was touched: \

@@ -51,6 +51,47 @@ pub struct KvQuota {
     pub max_keys: u64,
 }
 
+/// Whose room it is, and who writes.
+#[derive(Debug, Clone, Copy)]
+pub struct KvRoom<'r> {
+    /// The tenant.
+    pub tenant: &'r Name,
+    /// The connection.
+    pub connection: &'r Name,
+    /// The generation of the connection that the writing plugin was bound at: it only writes if that is the current one. None: in any case.
+    pub generation: Option<i64>,
+}
+
+impl<'r> KvRoom<'r> {
+    /// For whoever may write in any case.
+    #[must_use]
+    pub const fn of(tenant: &'r Name, connection: &'r Name) -> Self {
+        Self {
+            tenant,
+            connection,
+            generation: None,
+        }
+    }
+
+    /// The row of the room is held by now, as it is by whoever moves the connection.
+    async fn is_current(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let Some(generation) = self.generation else {
+            return Ok(());
+        };
+        let row = sqlx::query("SELECT generation FROM connections WHERE tenant = $1 AND name = $2")
+            .bind(self.tenant.as_str())
+            .bind(self.connection.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+        if row.map(|row| row.int("generation")).transpose()? == Some(generation) {
+            return Ok(());
+        }
+        Err(StoreError::Superseded {
+            connection: self.connection.to_string(),
+        })
+    }
+}
+
 /// The room of a connection and one key in it, held until the transaction ends.
 struct Place {
     used: u64,
@@ -111,6 +152,35 @@ fn end_of(prefix: &str) -> Option<Vec<u8>> {
 }
 
 impl Store {
+    /// Everything in a connection's room, by key.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn kv_all(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+    ) -> Result<Vec<(String, KvEntry)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT key, value, version FROM kv WHERE tenant = $1 AND connection = $2 ORDER BY key",
+        )
+        .bind(tenant.as_str())
+        .bind(connection.as_str())
+        .fetch_all(self.reader())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let key = String::from_utf8(row.bytes("key")?)
+                    .map_err(|error| StoreError::corrupt("column key", error))?;
+                let entry = KvEntry {
+                    value: row.bytes("value")?,
+                    version: row.count("version")?,
+                };
+                Ok((key, entry))
+            })
+            .collect()
+    }
+
     /// A key's value.
     ///
     /// # Errors
@@ -141,18 +211,21 @@ impl Store {
     /// the write; what makes the room no larger is allowed even beyond it.
     ///
     /// # Errors
-    /// The condition does not hold, there is no room, or the database fails.
+    /// The condition does not hold, there is no room, the connection was changed since ([`StoreError::Superseded`]), or the database fails.
     pub async fn kv_put(
         &self,
-        tenant: &Name,
-        connection: &Name,
+        room: KvRoom<'_>,
         key: &str,
         value: &[u8],
         condition: KvCondition,
         quota: KvQuota,
     ) -> Result<u64, StoreError> {
+        let KvRoom {
+            tenant, connection, ..
+        } = room;
         let mut tx = self.begin_tx_of(tenant).await?;
         let Place { used, keys, entry } = hold(&mut tx, tenant, connection, key).await?;
+        room.is_current(&mut tx).await?;
         condition.check(entry.map(|(_, version)| version))?;
         let keys = keys + u64::from(entry.is_none());
         if entry.is_none() && keys > quota.max_keys {
@@ -189,16 +262,19 @@ impl Store {
     /// Deletes a key; whether it was there. Its versions begin at 1 again.
     ///
     /// # Errors
-    /// The condition does not hold, or the database fails.
+    /// The condition does not hold, the connection was changed since ([`StoreError::Superseded`]), or the database fails.
     pub async fn kv_delete(
         &self,
-        tenant: &Name,
-        connection: &Name,
+        room: KvRoom<'_>,
         key: &str,
         condition: KvCondition,
     ) -> Result<bool, StoreError> {
+        let KvRoom {
+            tenant, connection, ..
+        } = room;
         let mut tx = self.begin_tx_of(tenant).await?;
         let Place { used, keys, entry } = hold(&mut tx, tenant, connection, key).await?;
+        room.is_current(&mut tx).await?;
         condition.check(entry.map(|(_, version)| version))?;
         let Some((bytes, _)) = entry else {
             return Ok(false);

@@ -137,7 +137,11 @@ impl Store {
         for ids in parts {
             let mut sql = Sql::new("SELECT COUNT(*) AS records");
             selected(&mut sql, tenant, &selection, ids);
-            preview.records += sql.query(self.backend())?.fetch_one(self.reader()).await?.count("records")?;
+            preview.records += sql
+                .query(self.backend())?
+                .fetch_one(self.reader())
+                .await?
+                .count("records")?;
             let missing = SAMPLES - to_i64(preview.samples.len());
             if missing > 0 {
                 let mut sql = Sql::new(lists::SUMMARY);

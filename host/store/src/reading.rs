@@ -4,7 +4,7 @@ use stecker_model::{Digest, Name, api::FlowError};
 
 use crate::{
     Committed, Lease, NewRecord, Store, StoreError,
-    sql::{Columns, storable, to_json},
+    sql::{Columns, Tx, storable, to_json},
 };
 
 /// A page that was read.
@@ -16,6 +16,8 @@ pub struct CommitPage<'p> {
     pub stream: &'p str,
     /// The release that read it.
     pub release: &'p Digest,
+    /// The generation of the connection that its plugin was bound at: the page only counts if that is the current one. None: it counts in any case.
+    pub generation: Option<i64>,
     /// In the order of the source.
     pub records: Vec<NewRecord>,
     /// Where the next page begins; none: at the beginning of the stream.
@@ -50,17 +52,35 @@ pub struct ReaderState {
     pub duplicates: u64,
 }
 
+async fn is_current(tx: &mut Tx, tenant: &Name, flow: &Name, generation: i64) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "SELECT c.name AS name, c.generation AS generation FROM readers AS r \
+         JOIN connections AS c ON c.tenant = r.tenant AND c.name = r.connection WHERE r.tenant = $1 AND r.flow = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(flow.as_str())
+    .fetch_one(&mut **tx)
+    .await?;
+    if row.int("generation")? == generation {
+        return Ok(());
+    }
+    Err(StoreError::Superseded {
+        connection: row.text("name")?,
+    })
+}
+
 impl Store {
     /// Commits a page as a whole: ledger, dedupe keys, cursor, in one transaction under the lease.
     ///
     /// # Errors
-    /// The lease is not the current one, the flow is unknown or reads another stream by now, a record cannot be stored, or
-    /// the database fails. Nothing of the page is kept then.
+    /// The lease is not the current one, the flow is unknown or reads another stream by now, its connection was changed since
+    /// ([`StoreError::Superseded`]), a record cannot be stored, or the database fails. Nothing of the page is kept then.
     pub async fn commit_page(&self, lease: &Lease, page: CommitPage<'_>) -> Result<Committed, StoreError> {
         let CommitPage {
             flow,
             stream,
             release,
+            generation,
             records,
             cursor,
             caught_up,
@@ -73,6 +93,10 @@ impl Store {
         let committed = self
             .accept(&mut tx, (tenant, flow), release, records, now)
             .await?;
+        if let Some(generation) = generation {
+            // The row of the reader is held by now, as it is by whoever moves the connection.
+            is_current(&mut tx, tenant, flow, generation).await?;
+        }
         let completed = i64::from(caught_up);
         let written = sqlx::query(
             "UPDATE readers SET cursor_value = $1, release = $2, caught_up = $3, last_read_at = $4, updated_at = $4, \

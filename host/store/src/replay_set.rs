@@ -206,7 +206,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{StoreOptions, sqlite_url};
+    use crate::{Backend, StoreOptions, sqlite_url};
     use sqlx::AssertSqlSafe;
 
     /// A ledger of a million records is not read to find a hundred.
@@ -239,7 +239,7 @@ mod tests {
             (walk(&tenant, &of_key, after, 10), by_key),
             (within(&tenant, &all), by_time),
         ] {
-            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text())))
+            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text(Backend::Sqlite))))
                 .fetch_all(store.reader())
                 .await
                 .unwrap();

@@ -188,7 +188,11 @@ impl Store {
             .push(" AND seq > ")
             .bind(after)
             .push(" LIMIT 1");
-        Ok(sql.query(self.backend())?.fetch_optional(self.reader()).await?.is_some())
+        Ok(sql
+            .query(self.backend())?
+            .fetch_optional(self.reader())
+            .await?
+            .is_some())
     }
 
     /// Keeps records from everybody else, and leaves those out that somebody moved meanwhile: a replay may have queued one.
@@ -313,7 +317,11 @@ async fn count_of(
         sql.push("SELECT COUNT(*) AS found FROM v JOIN ")
             .push(table)
             .push(" AS t ON t.tenant = v.tenant AND t.flow = v.flow AND t.seq = v.seq");
-        found += sql.query(tx.backend())?.fetch_one(&mut **tx).await?.int("found")?;
+        found += sql
+            .query(tx.backend())?
+            .fetch_one(&mut **tx)
+            .await?
+            .int("found")?;
     }
     Ok(found)
 }

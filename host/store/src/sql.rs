@@ -338,10 +338,7 @@ mod tests {
             format!("WITH v (a, b) AS (VALUES ({a}, {b}), ({c}, {d})) SELECT 'ä' WHERE c = {e}")
         };
         assert_eq!(sql.text(Backend::Sqlite), with(["?"; 5]));
-        assert_eq!(
-            sql.text(Backend::Postgres),
-            with(["$1", "$2", "$3", "$4", "$5"])
-        );
+        assert_eq!(sql.text(Backend::Postgres), with(["$1", "$2", "$3", "$4", "$5"]));
     }
 
     #[test]

@@ -77,7 +77,11 @@ impl Store {
         tenants::ensure(&mut tx, tenant, next.taken_at).await?;
         let mut sql = Sql::new("SELECT trust FROM tenants WHERE tenant = ");
         sql.bind(tenant.as_str()).push(self.lock());
-        let before = sql.query(tx.backend())?.fetch_one(&mut *tx).await?.maybe_text("trust")?;
+        let before = sql
+            .query(tx.backend())?
+            .fetch_one(&mut *tx)
+            .await?
+            .maybe_text("trust")?;
         if before.as_deref() != after.map(Digest::as_str) {
             return Err(StoreError::conflict(
                 "the tenant's trust root was changed in between".to_owned(),

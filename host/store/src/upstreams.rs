@@ -240,7 +240,11 @@ impl Store {
             .push(" AND account = ")
             .bind(account.as_str())
             .push(self.lock());
-        let before = sql.query(tx.backend())?.fetch_one(&mut *tx).await?.int("full_at")?;
+        let before = sql
+            .query(tx.backend())?
+            .fetch_one(&mut *tx)
+            .await?
+            .int("full_at")?;
         let (slice, full_at) = take_slice(budget, before, now, wanted);
         if slice.tokens == 0 {
             tx.rollback().await?;

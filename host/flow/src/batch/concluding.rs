@@ -7,7 +7,9 @@ use stecker_store::{DueRecord, SettledState, Settlement};
 
 use super::{Item, Work, locked};
 use crate::{
-    backoff, evidence,
+    backoff,
+    books::Of,
+    evidence,
     outcome::{self, Progress, Standing, Verdict},
     prepare::BatchFailed,
     reach::{Passage, passage},
@@ -225,6 +227,7 @@ impl Work<'_> {
     }
 
     pub(super) fn push(&mut self, due: &DueRecord, to: SettledState, outputs: Option<String>, outcome: &str) {
+        self.count(due, &to);
         self.settled.push(Settlement {
             seq: due.seq,
             to,
@@ -234,6 +237,32 @@ impl Work<'_> {
             answer: None,
             tries: None,
         });
+    }
+}
+
+impl Work<'_> {
+    /// For holding releases against each other: the one that wrote the record, and the one that read it.
+    fn count(&self, due: &DueRecord, to: &SettledState) {
+        let class = match to {
+            SettledState::Delivered { .. } => "delivered",
+            SettledState::Retry { .. } => "retry",
+            SettledState::Unknown { .. } => "unknown",
+            SettledState::Quarantined { .. } => "quarantined",
+            SettledState::Dropped { .. } => "dropped",
+        };
+        let (spec, books) = (&self.ctx.spec, &self.destination.account.books);
+        for (what, connection, release) in [
+            ("record", &spec.destination.connection, &self.destination.release),
+            ("record-read", &spec.source.connection, &due.release),
+        ] {
+            let of = Of {
+                tenant: &self.ctx.tenant,
+                connection,
+                release,
+                now: self.ctx.now(),
+            };
+            books.count(of, what, class, 1);
+        }
     }
 }
 

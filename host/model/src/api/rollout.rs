@@ -77,7 +77,10 @@ impl StartRollout {
         if self.canary.is_some_and(|canary| !(1..=100).contains(&canary)) {
             fault("canary", "is a share in percent, 1 to 100");
         }
-        if self.bake.is_some_and(|bake| bake.duration().as_secs() > LONGEST_BAKE) {
+        if self
+            .bake
+            .is_some_and(|bake| bake.duration().as_secs() > LONGEST_BAKE)
+        {
             fault("bake", "is a week at most");
         }
         if self.config.is_some() && self.all_of.is_some() {
@@ -208,13 +211,46 @@ impl RolloutState {
             (Self::Baking, Event::AllDidWell) => Self::Promoted,
             (Self::Moving | Self::Baking, Event::WentWrong | Event::AbortMoved) => Self::RollingBack,
             (Self::RollingBack, Event::Restored) => Self::RolledBack,
-            (
-                Self::Preparing | Self::NeedsApproval | Self::Shadowing | Self::Moving,
-                Event::AbortUnmoved,
-            ) => Self::Aborted,
+            (Self::Preparing | Self::NeedsApproval | Self::Shadowing | Self::Moving, Event::AbortUnmoved) => {
+                Self::Aborted
+            }
             _ => return None,
         })
     }
+}
+
+/// What a person does to a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RolloutAction {
+    /// Has it wait.
+    Pause,
+    /// Has it go on.
+    Resume,
+    /// Approves of it, or has what is watched count as done well.
+    Promote,
+    /// Ends it; what was moved goes back.
+    Abort,
+}
+
+impl RolloutAction {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Promote => "promote",
+            Self::Abort => "abort",
+        }
+    }
+}
+
+/// Bars a release, so that no rollout moves to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BarRelease {
+    /// Why.
+    pub reason: String,
 }
 
 /// Where one connection of a rollout is.
@@ -442,10 +478,7 @@ mod tests {
                     assert_eq!(state, RolloutState::Baking);
                 }
                 if after == Some(RolloutState::Failed) {
-                    assert!(matches!(
-                        state,
-                        RolloutState::Preparing | RolloutState::Shadowing
-                    ));
+                    assert!(matches!(state, RolloutState::Preparing | RolloutState::Shadowing));
                 }
                 if after == Some(RolloutState::RolledBack) {
                     assert_eq!(state, RolloutState::RollingBack);

@@ -30,6 +30,7 @@ use super::{AppState, auth, routes};
         (name = "records", description = "The ledger and the quarantine."),
         (name = "reconciles", description = "Comparisons of a flow's two ends."),
         (name = "replays", description = "Records sent again on purpose."),
+        (name = "rollouts", description = "Connections moved to another release while they work."),
         (name = "secrets", description = "The vault: secrets go in and never come out."),
         (name = "denials", description = "What plugins asked for and were refused."),
         (name = "trust", description = "Whose releases are loaded, and by which signatures."),

@@ -10,6 +10,7 @@ mod plan;
 mod reconcile;
 mod recovery;
 mod replays;
+mod rollouts;
 mod secrets;
 mod storage;
 mod tenants;
@@ -32,15 +33,16 @@ use stecker_model::api::{
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
 use stecker_model::{
-    Authorization, Authorize, Authorized, Name, PluginRef, RecordId, RotateKeys, RotatedKeys, SecretInfo,
-    SetSecret, Setup, StreamInfo, TenantLimits,
+    Authorization, Authorize, Authorized, Digest, Name, PluginRef, RecordId, RotateKeys, RotatedKeys,
+    SecretInfo, SetSecret, Setup, StreamInfo, TenantLimits,
     api::{
-        Affected, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared, ConnectionInfo,
-        DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited, Fault, FlowStatus,
-        PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup, QuarantineSelection,
-        ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail, RecordFilter,
-        RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview, SelectionPreview,
-        StartReplay, StorageReport, TenantInfo, Vacuum, Vacuumed,
+        Affected, BarredRelease, CauseGroup, CheckReport, CircuitRequest, ClearDenials, Cleared,
+        ConnectionInfo, DenialFilter, DenialInfo, DenialList, Discard, DoctorReport, EditPayload, Edited,
+        Fault, FlowStatus, PauseRequest, PayloadText, Plan, PreviewReplay, Problem, QuarantineGroup,
+        QuarantineSelection, ReconcileDetail, ReconcileFilter, ReconcileRequest, ReconcileRun, RecordDetail,
+        RecordFilter, RecordPage, RecordSteps, ReleaseInfo, ReplayEvent, ReplayInfo, ReplayPreview,
+        RolloutAction, RolloutInfo, RolloutPlan, SelectionPreview, StartReplay, StartRollout, StorageReport,
+        TenantInfo, Vacuum, Vacuumed,
     },
 };
 use stecker_store::{Store, StoreError};
@@ -450,6 +452,38 @@ impl Operations for Service {
 
     async fn switch_replay(&self, name: &Name, event: ReplayEvent) -> Result<ReplayInfo, Problem> {
         replays::switch(self, name, event).await
+    }
+
+    async fn rollouts(&self) -> Result<Vec<RolloutInfo>, Problem> {
+        rollouts::list(self).await
+    }
+
+    async fn rollout(&self, name: &Name) -> Result<RolloutInfo, Problem> {
+        rollouts::show(self, name).await
+    }
+
+    async fn plan_rollout(&self, start: &StartRollout) -> Result<RolloutPlan, Problem> {
+        rollouts::plan(self, start).await
+    }
+
+    async fn start_rollout(&self, start: &StartRollout) -> Result<RolloutInfo, Problem> {
+        rollouts::start(self, start).await
+    }
+
+    async fn switch_rollout(&self, name: &Name, action: RolloutAction) -> Result<RolloutInfo, Problem> {
+        rollouts::switch(self, name, action).await
+    }
+
+    async fn barred_releases(&self) -> Result<Vec<BarredRelease>, Problem> {
+        rollouts::barred(self).await
+    }
+
+    async fn bar_release(
+        &self,
+        digest: &Digest,
+        reason: Option<&str>,
+    ) -> Result<Vec<BarredRelease>, Problem> {
+        rollouts::bar(self, digest, reason).await
     }
 
     async fn storage(&self) -> Result<StorageReport, Problem> {

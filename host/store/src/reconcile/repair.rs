@@ -124,7 +124,11 @@ impl Store {
             .push(" AND id = ")
             .bind(&*run.id)
             .push(self.lock());
-        Ok(sql.query(tx.backend())?.fetch_optional(&mut **tx).await?.is_some())
+        Ok(sql
+            .query(tx.backend())?
+            .fetch_optional(&mut **tx)
+            .await?
+            .is_some())
     }
 
     async fn hold_reader(&self, tx: &mut Tx, tenant: &Name, flow: &Name) -> Result<(), StoreError> {

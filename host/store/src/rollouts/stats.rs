@@ -11,7 +11,7 @@ use crate::{
 const DAYS: i64 = 14;
 
 /// Calls since the last time that they were written down.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NewCalls {
     /// The tenant.
     pub tenant: Name,

@@ -89,7 +89,11 @@ impl Vault {
         // A rotation may replace a row and delete its old key between the two looks at the database; then the row has another key.
         for _ in 0..3 {
             let sql = select(place, part, "");
-            let Some(row) = sql.query(self.store.backend())?.fetch_optional(self.store.reader()).await? else {
+            let Some(row) = sql
+                .query(self.store.backend())?
+                .fetch_optional(self.store.reader())
+                .await?
+            else {
                 return Ok(None);
             };
             let row = Row::of(&row)?;

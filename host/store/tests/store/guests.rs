@@ -2,7 +2,7 @@
 
 use sqlx::{AnyConnection, Connection};
 use stecker_model::Name;
-use stecker_store::{KvCondition, KvQuota, Store, StoreError, StoreOptions, sqlite_url};
+use stecker_store::{KvCondition, KvQuota, KvRoom, Store, StoreError, StoreOptions, sqlite_url};
 
 use crate::world::{World, name, scenarios};
 
@@ -29,7 +29,7 @@ async fn put(
 ) -> Result<u64, StoreError> {
     world
         .store
-        .kv_put(&world.tenant, connection, key, value, when, QUOTA)
+        .kv_put(KvRoom::of(&world.tenant, connection), key, value, when, QUOTA)
         .await
 }
 
@@ -82,7 +82,12 @@ async fn a_write_happens_only_if_its_condition_holds(world: World) {
         world.store.kv_get(&name("globex"), &shop, "k").await.unwrap(),
         None
     );
-    let delete = async |when| world.store.kv_delete(&world.tenant, &shop, "k", when).await;
+    let delete = async |when| {
+        world
+            .store
+            .kv_delete(KvRoom::of(&world.tenant, &shop), "k", when)
+            .await
+    };
     assert!(matches!(
         delete(KvCondition::Version(2)).await,
         Err(StoreError::KvConflict { .. })
@@ -117,7 +122,7 @@ async fn the_room_is_bounded(world: World) {
         .unwrap();
     world
         .store
-        .kv_delete(&world.tenant, &shop, "a", KvCondition::Always)
+        .kv_delete(KvRoom::of(&world.tenant, &shop), "a", KvCondition::Always)
         .await
         .unwrap();
     put(&world, &shop, "c", &[4; 599], KvCondition::Always)
@@ -128,8 +133,7 @@ async fn the_room_is_bounded(world: World) {
         world
             .store
             .kv_put(
-                &world.tenant,
-                &shop,
+                KvRoom::of(&world.tenant, &shop),
                 "c",
                 value,
                 KvCondition::Always,
@@ -213,7 +217,13 @@ async fn the_number_of_keys_is_bounded(world: World) {
     let put = async |key: &str, quota| {
         world
             .store
-            .kv_put(&world.tenant, &shop, key, b"v", KvCondition::Always, quota)
+            .kv_put(
+                KvRoom::of(&world.tenant, &shop),
+                key,
+                b"v",
+                KvCondition::Always,
+                quota,
+            )
             .await
     };
     for key in ["a", "b", "c"] {
@@ -230,7 +240,7 @@ async fn the_number_of_keys_is_bounded(world: World) {
     );
     let gone = world
         .store
-        .kv_delete(&world.tenant, &shop, "a", KvCondition::Always)
+        .kv_delete(KvRoom::of(&world.tenant, &shop), "a", KvCondition::Always)
         .await;
     assert!(gone.unwrap());
     put("d", three).await.unwrap();
@@ -242,7 +252,13 @@ async fn the_number_of_keys_is_bounded(world: World) {
     let erp = name("erp");
     let other = world
         .store
-        .kv_put(&world.tenant, &erp, "a", b"v", KvCondition::Always, one)
+        .kv_put(
+            KvRoom::of(&world.tenant, &erp),
+            "a",
+            b"v",
+            KvCondition::Always,
+            one,
+        )
         .await;
     assert_eq!(other.unwrap(), 1);
 }
@@ -312,8 +328,7 @@ async fn keys_from_before_they_were_counted_are_counted() {
     for (connection, needed) in [("shop", Some(3)), ("erp", None), ("empty", None)] {
         let put = store
             .kv_put(
-                &name("acme"),
-                &name(connection),
+                KvRoom::of(&name("acme"), &name(connection)),
                 "new",
                 b"v",
                 KvCondition::Always,

@@ -11,6 +11,7 @@ mod records;
 mod recovery;
 mod releases;
 mod replays;
+mod rollouts;
 mod secrets;
 mod setups;
 mod storage;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(recovery::routes())
         .merge(explain::routes())
         .merge(replays::routes())
+        .merge(rollouts::routes())
         .merge(storage::routes())
         .merge(host::routes());
     quick
