@@ -181,7 +181,7 @@ mod tests {
                 flow: &flow.name,
                 stream: "orders",
                 release: &release,
-                generation: None,
+                read_at: None,
                 records: records.collect(),
                 cursor: None,
                 caught_up: true,

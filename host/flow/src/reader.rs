@@ -7,7 +7,7 @@ use stecker_model::{
     api::{CircuitState, FlowError as ReadFailure},
 };
 use stecker_sandbox::CallError;
-use stecker_store::{CommitPage, NewRecord, StoreError};
+use stecker_store::{CommitPage, NewRecord, ReadAt, StoreError};
 
 use crate::{
     FlowError, backoff, books::Of, calls::Bound, circles::Way, context::FlowContext, fail_point,
@@ -56,6 +56,8 @@ pub(crate) async fn run(ctx: &FlowContext) -> Result<ReadEnd, StoreError> {
         else {
             return Ok(ReadEnd::Stopped);
         };
+        // While it waited, the connection may have gone back to where it was before.
+        state = ctx.store.reader_state(&ctx.tenant, ctx.flow()).await?;
         let mut way = Way::default();
         loop {
             if !wait_for_room(ctx).await? {
@@ -250,7 +252,10 @@ async fn read_page(
                 flow: ctx.flow(),
                 stream,
                 release: &source.release,
-                generation: source.generation,
+                read_at: source.generation.map(|generation| ReadAt {
+                    generation,
+                    cursor: cursor.clone(),
+                }),
                 records: records.into_iter().map(|record| NewRecord { record }).collect(),
                 cursor: next.clone(),
                 caught_up: !more,

@@ -137,6 +137,7 @@ pub(crate) async fn settle(
         event_id,
         reason,
         fanout,
+        generation: bound.generation,
     };
     let committed = store.settle_webhook(tenant, connection, id, settled, now).await?;
     fail_point::pass("webhook-settled");

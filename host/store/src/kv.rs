@@ -74,7 +74,7 @@ impl<'r> KvRoom<'r> {
     }
 
     /// The row of the room is held by now, as it is by whoever moves the connection.
-    async fn is_current(&self, tx: &mut Tx) -> Result<(), StoreError> {
+    pub(crate) async fn is_current(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let Some(generation) = self.generation else {
             return Ok(());
         };

@@ -83,7 +83,7 @@ pub use leases::Lease;
 pub use nodes::{Listener, Told};
 pub use open::sqlite_url;
 pub use outgoing::{ClaimedEvent, Disabling, EventOutcome, NewWebhook, WhatNext};
-pub use reading::{CommitPage, ReaderState};
+pub use reading::{CommitPage, ReadAt, ReaderState};
 pub use reconcile::{ExpectedKey, LedgerRecord, Repair, Repaired};
 pub use releases::{NewRelease, ReleaseRow};
 pub use replay_feed::Fed;

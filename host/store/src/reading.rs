@@ -16,8 +16,8 @@ pub struct CommitPage<'p> {
     pub stream: &'p str,
     /// The release that read it.
     pub release: &'p Digest,
-    /// The generation of the connection that its plugin was bound at: the page only counts if that is the current one. None: it counts in any case.
-    pub generation: Option<i64>,
+    /// Where it was read: the page only counts if that still holds. None: it counts in any case.
+    pub read_at: Option<ReadAt>,
     /// In the order of the source.
     pub records: Vec<NewRecord>,
     /// Where the next page begins; none: at the beginning of the stream.
@@ -29,6 +29,15 @@ pub struct CommitPage<'p> {
     pub run: i64,
     /// When.
     pub now: i64,
+}
+
+/// What a page was read with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadAt {
+    /// The generation of the connection, when its plugin was bound.
+    pub generation: i64,
+    /// The cursor that the plugin was given.
+    pub cursor: Option<String>,
 }
 
 /// How far a flow's source was read.
@@ -52,16 +61,16 @@ pub struct ReaderState {
     pub duplicates: u64,
 }
 
-async fn is_current(tx: &mut Tx, tenant: &Name, flow: &Name, generation: i64) -> Result<(), StoreError> {
+async fn is_current(tx: &mut Tx, tenant: &Name, flow: &Name, read_at: &ReadAt) -> Result<(), StoreError> {
     let row = sqlx::query(
-        "SELECT c.name AS name, c.generation AS generation FROM readers AS r \
+        "SELECT c.name AS name, c.generation AS generation, r.cursor_value AS cursor_value FROM readers AS r \
          JOIN connections AS c ON c.tenant = r.tenant AND c.name = r.connection WHERE r.tenant = $1 AND r.flow = $2",
     )
     .bind(tenant.as_str())
     .bind(flow.as_str())
     .fetch_one(&mut **tx)
     .await?;
-    if row.int("generation")? == generation {
+    if row.int("generation")? == read_at.generation && row.maybe_text("cursor_value")? == read_at.cursor {
         return Ok(());
     }
     Err(StoreError::Superseded {
@@ -80,7 +89,7 @@ impl Store {
             flow,
             stream,
             release,
-            generation,
+            read_at,
             records,
             cursor,
             caught_up,
@@ -93,9 +102,9 @@ impl Store {
         let committed = self
             .accept(&mut tx, (tenant, flow), release, records, now)
             .await?;
-        if let Some(generation) = generation {
+        if let Some(read_at) = &read_at {
             // The row of the reader is held by now, as it is by whoever moves the connection.
-            is_current(&mut tx, tenant, flow, generation).await?;
+            is_current(&mut tx, tenant, flow, read_at).await?;
         }
         let completed = i64::from(caught_up);
         let written = sqlx::query(

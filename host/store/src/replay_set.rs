@@ -239,10 +239,13 @@ mod tests {
             (walk(&tenant, &of_key, after, 10), by_key),
             (within(&tenant, &all), by_time),
         ] {
-            let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text(Backend::Sqlite))))
-                .fetch_all(store.reader())
-                .await
-                .unwrap();
+            let rows = sqlx::query(AssertSqlSafe(format!(
+                "EXPLAIN QUERY PLAN {}",
+                sql.text(Backend::Sqlite)
+            )))
+            .fetch_all(store.reader())
+            .await
+            .unwrap();
             let plan: Vec<_> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
             assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
             assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");

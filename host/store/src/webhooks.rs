@@ -7,6 +7,7 @@ use crate::{
     Committed, NewRecord, Store, StoreError,
     accept::fingerprint,
     ahead::beyond,
+    kv::KvRoom,
     nodes::{self, Told},
     sql::{Columns, Tx, readable, to_json},
 };
@@ -76,6 +77,8 @@ pub struct SettleWebhook {
     pub reason: Option<Reason>,
     /// What each flow gets; each flow at most once.
     pub fanout: Vec<Fanout>,
+    /// The generation of the connection that its plugin was bound at: it only counts if that is the current one. None: it counts in any case.
+    pub generation: Option<i64>,
 }
 
 impl SettleWebhook {
@@ -87,6 +90,7 @@ impl SettleWebhook {
             event_id: None,
             reason,
             fanout: Vec::new(),
+            generation: None,
         }
     }
 }
@@ -181,6 +185,7 @@ impl Store {
             event_id,
             reason,
             mut fanout,
+            generation,
         } = settle;
         let mut tx = self.begin_tx_of(tenant).await?;
         let open = sqlx::query(
@@ -222,6 +227,13 @@ impl Store {
             settled.duplicates += duplicates;
             nodes::tell(self, &mut tx, &Told::Deliver(tenant.clone(), part.flow)).await?;
         }
+        // The rows of the readers are held by now, as they are by whoever moves the connection.
+        let room = KvRoom {
+            tenant,
+            connection,
+            generation,
+        };
+        room.is_current(&mut tx).await?;
         tx.commit().await?;
         Ok(settled)
     }

@@ -68,7 +68,7 @@ pub enum BuildError {
     },
     /// Two plugins of one name and version would overwrite each other.
     #[error(
-        "the packages `{first}` and `{second}` both make `{name}`; every plugin.toml needs a name of its own"
+        "the packages `{first}` and `{second}` both make the same version of `{name}`; every plugin.toml needs a name or a version of its own"
     )]
     SameName {
         /// A package.

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
+use semver::Version;
 use serde::Deserialize;
-use stecker_registry::Manifest;
+use stecker_registry::{Manifest, PluginName};
 
 use crate::{BuildError, GuestToolchain, process};
 
@@ -19,7 +20,7 @@ const QUESTION: Duration = Duration::from_secs(300);
 pub(crate) struct Workspace {
     /// Where Cargo keeps what it builds there.
     pub(crate) target_dir: PathBuf,
-    /// In the order of their names.
+    /// In the order of their names, and of their versions.
     pub(crate) plugins: Vec<PluginPackage>,
     /// Folders whose paths would get into the plugins, with what stands there instead.
     pub(crate) sources: Vec<(PathBuf, String)>,
@@ -95,10 +96,10 @@ impl Workspace {
         if plugins.is_empty() {
             return Err(BuildError::NoPlugins(dir.to_owned()));
         }
-        plugins.sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
+        plugins.sort_by(|a, b| release(a).cmp(&release(b)));
         for pair in plugins.windows(2) {
             if let [first, second] = pair
-                && first.manifest.name == second.manifest.name
+                && release(first) == release(second)
             {
                 return Err(BuildError::SameName {
                     first: first.package.clone(),
@@ -113,6 +114,11 @@ impl Workspace {
             sources: sources.into_iter().collect(),
         })
     }
+}
+
+/// Several releases of one plugin may live side by side, such as for two versions of a vendor's API.
+fn release(plugin: &PluginPackage) -> (&PluginName, &Version) {
+    (&plugin.manifest.name, &plugin.manifest.version)
 }
 
 fn plugin_of(package: &Package, folder: &Path) -> Result<Option<PluginPackage>, BuildError> {

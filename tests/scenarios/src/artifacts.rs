@@ -65,7 +65,21 @@ impl Artifacts {
         }
     }
 
-    /// The component of a first-party plugin, such as `demo-shop`.
+    /// One of several releases of a first-party plugin.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn release(&self, name: &str, version: &str) -> Result<PathBuf> {
+        let path = self.plugins.join(format!("stecker-{name}-{version}.wasm"));
+        anyhow::ensure!(
+            path.is_file(),
+            "there is no {}; build the plugins with `cargo xtask plugins`",
+            path.display()
+        );
+        Ok(path)
+    }
+
+    /// The component of a first-party plugin, such as `demo-shop`; of several releases, the first.
     ///
     /// # Errors
     /// It is not built.
@@ -88,7 +102,7 @@ impl Artifacts {
             })
             .collect();
         found.sort();
-        found.pop().with_context(|| {
+        found.into_iter().next().with_context(|| {
             format!(
                 "there is no {prefix}*.wasm in {}; build the plugins with `cargo xtask plugins`",
                 self.plugins.display()

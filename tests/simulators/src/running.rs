@@ -245,6 +245,11 @@ impl Running {
         self.world.set_webhook_target(url);
     }
 
+    /// From now on, the shop answers 410 under version 1 of its API.
+    pub fn end_first_version(&self) {
+        self.world.end_first_version();
+    }
+
     /// New orders, all with the same `updated_at`.
     pub fn create_orders(&self, count: usize) -> Vec<Order> {
         self.world.create_orders(count)

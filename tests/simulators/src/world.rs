@@ -1,5 +1,6 @@
 //! Both systems in one place, because the account must see both ends at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::TryRngCore;
@@ -60,6 +61,7 @@ pub(crate) struct World {
     events: mpsc::UnboundedSender<Event>,
     pub(crate) faults: FaultPlan,
     pub(crate) secrets: Secrets,
+    first_version_ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -89,7 +91,18 @@ impl World {
             events,
             faults,
             secrets,
+            first_version_ended: AtomicBool::new(false),
         }
+    }
+
+    /// Whether version 1 of the shop's API has ended.
+    pub(crate) fn first_version_ended(&self) -> bool {
+        self.first_version_ended.load(Ordering::Acquire)
+    }
+
+    /// Ends it.
+    pub(crate) fn end_first_version(&self) {
+        self.first_version_ended.store(true, Ordering::Release);
     }
 
     pub(crate) fn shop(&self) -> MutexGuard<'_, ShopState> {

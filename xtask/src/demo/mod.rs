@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job, from nothing to the account.
 
 mod real;
+mod second_act;
 mod show;
 mod simulated;
 
@@ -62,6 +63,9 @@ struct Account {
     seconds: f64,
     /// Why records are in quarantine, with how many.
     quarantine: Vec<Cause>,
+    /// The second act: what the shop's connector was moved to while orders came in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rollouts: Vec<Moved>,
     /// Articles whose stock is the same at both ends.
     stock_synced: u64,
     /// Orders whose sale has the same total at the other end; only asked of real systems.
@@ -70,6 +74,17 @@ struct Account {
     /// What is not as it should be; empty if all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
+}
+
+/// A rollout, as it ended.
+#[derive(Debug, Clone, Serialize)]
+struct Moved {
+    to: String,
+    result: String,
+    /// From the command to its end.
+    seconds: f64,
+    /// What the host says that happened.
+    story: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -85,7 +100,7 @@ impl Demo {
         let plugins = plugins::build_into_target(if self.real {
             &["vendure", "tryton", "jq"]
         } else {
-            &["demo-shop", "demo-erp", "jq"]
+            &["demo-shop", "demo-shop-2", "demo-shop-3", "demo-erp", "jq"]
         })?;
         say("building the host (the first time this takes a while: it has a compiler and a database in it)");
         run(cargo(&root()).args(["build", "--workspace", "--bins"]))?;

@@ -50,6 +50,7 @@ pub(super) async fn run(demo: &Demo, artifacts: &Artifacts, folder: &Path) -> Re
                 count: group.count,
             })
             .collect(),
+        rollouts: Vec::new(),
         stock_synced: account.stock_equal,
         equal_to_the_cent: Some(account.equal),
         faults: account.faults(),

@@ -46,6 +46,12 @@ pub(super) fn account(account: &Account) {
         "  stock        {:>6}  articles the same at both ends",
         account.stock_synced
     );
+    for moved in &account.rollouts {
+        println!("  to {:<8} {}, in {:.1} s", moved.to, moved.result, moved.seconds);
+        for line in &moved.story {
+            println!("               {line}");
+        }
+    }
     println!(
         "  in {:.1} s; the counts of lost and duplicated are the systems' own",
         account.seconds

@@ -11,7 +11,7 @@ use stecker_model::{RecordState, api::QuarantineGroup};
 use stecker_scenarios::{Artifacts, Host, HostOptions, Job, JobAccount, Progress};
 use stecker_simulators::{Config, Faults, Running, Simulators};
 
-use super::{Account, Cause, Demo, finish, show};
+use super::{Account, Cause, Demo, finish, second_act, show};
 use crate::cargo::say;
 
 pub(super) async fn run(demo: &Demo, artifacts: &Artifacts, folder: &Path) -> Result<()> {
@@ -37,8 +37,17 @@ pub(super) async fn run(demo: &Demo, artifacts: &Artifacts, folder: &Path) -> Re
     job.apply(&host)?;
     systems.set_webhook_url(Some(format!("{}/hooks/default/shop", host.url())));
 
+    watch(demo, &host, &job, &systems, begun).await?;
+    let rollouts = second_act::play(demo, &host, artifacts, &systems).await?;
     let progress = watch(demo, &host, &job, &systems, begun).await?;
-    let account = account(&host, &progress, &systems, begun.elapsed()).await?;
+    let mut account = account(&host, &progress, &systems, begun.elapsed()).await?;
+    let expected = ["promoted", "rolled-back"];
+    if !rollouts.iter().map(|moved| moved.result.as_str()).eq(expected) {
+        account
+            .faults
+            .push(format!("the rollouts did not end as {expected:?}"));
+    }
+    account.rollouts = rollouts;
     finish(demo, &account, &data, &artifacts.stecker).await?;
     host.stop().await?;
     systems.stop().await;
@@ -111,6 +120,7 @@ async fn account(host: &Host, progress: &Progress, systems: &Running, took: Dura
                 count: group.count,
             })
             .collect(),
+        rollouts: Vec::new(),
         stock_synced: synced as u64,
         equal_to_the_cent: None,
         faults,

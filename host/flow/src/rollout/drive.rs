@@ -19,6 +19,8 @@ use crate::{FlowError, engine::Inner};
 const LOOK: Duration = Duration::from_millis(500);
 /// Times that a connection is looked at anew, because it was changed between the look and the move.
 const AGAIN: u32 = 3;
+/// Looks at what is on its way, after which nobody waits for it any more: a minute.
+const SETTLING: u32 = 120;
 
 /// Whether any connection still runs the release before.
 pub(crate) fn is_waiting(info: &RolloutInfo) -> bool {
@@ -291,7 +293,30 @@ impl Work<'_> {
             })
             .await?;
         }
+        self.settle_rest().await?;
         self.happened(RolloutEvent::Restored, Vec::new()).await
+    }
+
+    /// Waits until what the new release had read and what was on its way has arrived, or has come to rest and is left out: it must not keep what was
+    /// read again of the same thing waiting.
+    async fn settle_rest(&self) -> Result<(), FlowError> {
+        for _ in 0..SETTLING {
+            let mut on_their_way = 0;
+            for one in &self.info.connections {
+                let of = (&self.info.to, self.info.created_at);
+                let (_, left) = self
+                    .inner
+                    .store
+                    .leave_out_rest(self.lease, &self.info.name, &one.connection, of, self.now())
+                    .await?;
+                on_their_way += left;
+            }
+            if on_their_way == 0 || self.inner.stop.is_cancelled() {
+                return Ok(());
+            }
+            rest(self.inner).await;
+        }
+        Ok(())
     }
 }
 

@@ -297,9 +297,10 @@ impl Store {
         self.restore_storage(&mut tx, (tenant, rollout, connection))
             .await?;
         let since = held.moved_at.unwrap_or(0);
-        let again = self
-            .read_again(&mut tx, (tenant, connection), rollout, (to, since), now)
+        let (again, _) = self
+            .read_again(&mut tx, (tenant, connection), rollout, (to, since), (true, now))
             .await?;
+        self.take_again(&mut tx, (tenant, connection), since, now).await?;
         let unit = rollout_unit(rollout);
         set_spec(&mut tx, tenant, &spec, (&unit, "restore", &current), now).await?;
         note(&mut tx, (tenant, rollout, connection), MoveState::Restored, now).await?;
@@ -340,29 +341,29 @@ impl Store {
         Ok(())
     }
 
-    /// Leaves out what a release has read since a moment and nobody has sent yet, so that another one reads it again.
+    /// Leaves out what a release has read since a moment and nobody has sent yet. `whole`: and forgets that anything of it was read, so that another
+    /// release reads it again. How many were left out, and how many are on their way.
     async fn read_again(
         &self,
         tx: &mut Tx,
         (tenant, connection): (&Name, &Name),
         rollout: &Name,
         (release, since): (&Digest, i64),
-        now: i64,
-    ) -> Result<u64, StoreError> {
+        (whole, now): (bool, i64),
+    ) -> Result<(u64, u64), StoreError> {
         let flows =
             sqlx::query("SELECT flow FROM readers WHERE tenant = $1 AND connection = $2 ORDER BY flow")
                 .bind(tenant.as_str())
                 .bind(connection.as_str())
                 .fetch_all(&mut **tx)
                 .await?;
-        let mut left_out = 0;
+        let (mut left_out, mut on_their_way) = (0, 0);
         for row in &flows {
             let flow: Name = row.parsed("flow")?;
             let open = sqlx::query(
                 "SELECT q.seq AS seq, q.state AS state, r.stream AS stream, r.key AS key FROM queue AS q \
                  JOIN records AS r ON r.tenant = q.tenant AND r.flow = q.flow AND r.seq = q.seq \
-                 WHERE q.tenant = $1 AND q.flow = $2 AND q.state IN ('queued', 'retrying', 'quarantined') AND r.release = $3 \
-                 AND r.accepted_at >= $4 ORDER BY q.seq",
+                 WHERE q.tenant = $1 AND q.flow = $2 AND r.release = $3 AND r.accepted_at >= $4 ORDER BY q.seq",
             )
             .bind(tenant.as_str())
             .bind(flow.as_str())
@@ -377,23 +378,76 @@ impl Store {
                 let (seq, state) = (row.int("seq")?, row.text("state")?);
                 let from = RecordState::parse(&state)
                     .ok_or_else(|| StoreError::corrupt("column state", format!("`{state}` is no state")))?;
-                tally.moved(from, RecordState::Dropped, 1);
-                seqs.push(seq);
+                // What is on its way is left to arrive or not; what is read again comes after it.
+                if is_at_rest(from) {
+                    tally.moved(from, RecordState::Dropped, 1);
+                    seqs.push(seq);
+                } else {
+                    on_their_way += 1;
+                }
                 lanes
                     .entry((row.text("stream")?, row.text("key")?))
                     .or_insert(seq);
             }
-            if seqs.is_empty() {
-                continue;
-            }
             leave_out(tx, tenant, &flow, &seqs, rollout, now).await?;
-            for ((stream, key), first) in &lanes {
-                forget_newest(tx, (tenant, &flow, connection), (stream, key), *first).await?;
+            if whole {
+                for ((stream, key), first) in &lanes {
+                    forget_newest(tx, (tenant, &flow, connection), (stream, key), *first).await?;
+                }
             }
             tally.write(self, tx, tenant, &flow).await?;
             left_out += seqs.len() as u64;
         }
-        Ok(left_out)
+        Ok((left_out, on_their_way))
+    }
+
+    /// Leaves out what a release had read, what was on its way when the connection went back, and what came to rest since without being delivered:
+    /// its place was taken by what was read again. How many were left out, and how many are still on their way.
+    ///
+    /// # Errors
+    /// The lease is not the current one, or the database fails.
+    pub async fn leave_out_rest(
+        &self,
+        lease: &Lease,
+        rollout: &Name,
+        connection: &Name,
+        (to, since): (&Digest, i64),
+        now: i64,
+    ) -> Result<(u64, u64), StoreError> {
+        let mut tx = self.begin_fenced(lease).await?;
+        let of = (&lease.tenant, connection);
+        let left = self
+            .read_again(&mut tx, of, rollout, (to, since), (false, now))
+            .await?;
+        tx.commit().await?;
+        Ok(left)
+    }
+
+    /// Webhooks that the release taken back has settled are taken apart anew: a system that sends them may have no other way to tell.
+    async fn take_again(
+        &self,
+        tx: &mut Tx,
+        (tenant, connection): (&Name, &Name),
+        since: i64,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM webhook_events WHERE tenant = $1 AND connection = $2 AND seen_at >= $3")
+            .bind(tenant.as_str())
+            .bind(connection.as_str())
+            .bind(since)
+            .execute(&mut **tx)
+            .await?;
+        sqlx::query(
+            "UPDATE webhooks SET state = 'received', settled_at = NULL, tries = 0, next_try_at = $1 WHERE tenant = $2 AND connection = $3 \
+             AND state <> 'received' AND settled_at >= $4",
+        )
+        .bind(now)
+        .bind(tenant.as_str())
+        .bind(connection.as_str())
+        .bind(since)
+        .execute(&mut **tx)
+        .await?;
+        Ok(())
     }
 
     /// What the calls of a moved connection's new release had come to before it was moved.
@@ -417,6 +471,13 @@ impl Store {
         let numbers = row.map(|row| row.maybe_json("numbers")).transpose()?;
         Ok(numbers.flatten().unwrap_or_default())
     }
+}
+
+const fn is_at_rest(state: RecordState) -> bool {
+    matches!(
+        state,
+        RecordState::Queued | RecordState::Retrying | RecordState::Quarantined
+    )
 }
 
 async fn leave_out(

@@ -123,6 +123,7 @@ async fn pages_and_calls_number_records_without_gaps(world: World) {
                 event_id: None,
                 reason: None,
                 fanout: vec![part("second"), part("first")],
+                generation: None,
             };
             let done = called
                 .store

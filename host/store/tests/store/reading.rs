@@ -230,7 +230,7 @@ async fn a_run_is_served_when_its_last_page_is_in(world: World) {
             flow: &first,
             stream: "orders",
             release: &digest('a'),
-            generation: None,
+            read_at: None,
             records: Vec::new(),
             cursor: None,
             caught_up,

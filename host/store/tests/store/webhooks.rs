@@ -36,6 +36,7 @@ fn accepted(event: Option<&str>, flow: &str, records: Vec<NewRecord>) -> SettleW
             release: digest('a'),
             records,
         }],
+        generation: None,
     }
 }
 

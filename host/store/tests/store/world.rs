@@ -224,7 +224,7 @@ impl World {
             flow: &name("first"),
             stream: "orders",
             release: &digest('a'),
-            generation: None,
+            read_at: None,
             records,
             cursor: Some(cursor.to_owned()),
             caught_up: true,

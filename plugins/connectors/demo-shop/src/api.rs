@@ -7,6 +7,7 @@ use stecker_sdk::prelude::*;
 pub(crate) struct Order {
     pub(crate) id: u64,
     /// What people call the order.
+    #[cfg_attr(feature = "v2", serde(alias = "reference"))]
     pub(crate) number: String,
     /// RFC 3339 in UTC.
     pub(crate) updated_at: String,
@@ -16,6 +17,7 @@ pub(crate) struct Order {
     /// ISO 4217.
     pub(crate) currency: String,
     /// Decimal, in the currency.
+    #[cfg_attr(feature = "v2", serde(deserialize_with = "crate::amount::plain"))]
     pub(crate) total: String,
     pub(crate) lines: Vec<Line>,
     /// `paid`, `packed` or `shipped`.
@@ -90,6 +92,18 @@ impl Listed for Order {
     }
     fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The fault: articles under another name, which no system behind knows.
+    #[cfg(feature = "faulty")]
+    fn to_record(&self) -> Result<Record> {
+        let mut order = self.clone();
+        for line in &mut order.lines {
+            line.sku = format!("{}-v3", line.sku);
+        }
+        let version = source_version::counter(order.version);
+        let changed = stecker_sdk::time::millis_from_rfc3339(&order.updated_at)?;
+        Ok(Record::upsert(Self::NAME, order.id.to_string(), version, &order)?.at(changed))
     }
 }
 

@@ -4,6 +4,8 @@
 //! ascending by (`updated_at`, `id`) and that pair is the cursor; `version` counts the changes of a thing, so it and not the
 //! time orders its states; a `PUT` of a stock level carries a version of ours and ignores older ones.
 
+#[cfg(feature = "v2")]
+mod amount;
 mod api;
 mod source;
 mod stock;
@@ -12,11 +14,14 @@ mod webhook;
 use api::{Order, Product, StockLevel};
 use stecker_sdk::prelude::*;
 
+/// The version of the shop's API. In version 2, an order's `number` is its `reference`, and its `total` an object; webhooks are as in version 1.
+const API: &str = if cfg!(feature = "v2") { "v2" } else { "v1" };
+
 /// The connection's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the shop is, for example `https://shop.example`, without `/api/v1`.
+    /// Where the shop is, for example `https://shop.example`, without `/api/…`.
     #[schemars(extend("format" = "uri"))]
     pub base_url: String,
 }
@@ -48,13 +53,13 @@ impl Plugin for DemoShop {
             .stream("products", "Articles of the catalogue", &["read"])
             .stream("stock", "Stock levels, by article number", &["write", "lookup"])
             .compare(&["/quantity"])
-            .upstream("Demo shop", "v1")
+            .upstream("Demo shop", API)
             .operation("destination.lookup")
     }
 
     fn open(config: Config) -> Result<Self> {
         Ok(Self {
-            api: Client::new(format!("{}/api/v1", config.base_url.trim_end_matches('/'))).credential("api"),
+            api: Client::new(format!("{}/api/{API}", config.base_url.trim_end_matches('/'))).credential("api"),
         })
     }
 }

@@ -56,6 +56,10 @@
 //! already, which is not an error. With an `Idempotency-Key` header a repeated request gets the first answer again (and
 //! the header `Idempotent-Replayed: true`); the same key for another request is 422 `idempotency-key-reused`.
 //!
+//! ## Version 2
+//! Under `/api/v2` everything is as under `/api/v1`, except that an order's `number` is called `reference` and its `total` is an object:
+//! `{"amount": "39.80", "currency": "EUR"}`. Once version 1 has ended, its addresses answer 410 `version-ended`. Webhooks are as in version 1.
+//!
 //! ## Webhooks
 //! `order.created` and `order.updated` are sent by `POST` to the address that you have registered:
 //!
@@ -78,7 +82,7 @@ pub(crate) mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -106,7 +110,64 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/stock/{sku}", get(one_stock).put(put_stock))
         .fallback(unknown_address)
         .layer(middleware::from_fn_with_state(world.clone(), authenticate));
-    Router::new().nest("/api/v1", api).with_state(world)
+    let first = api
+        .clone()
+        .layer(middleware::from_fn_with_state(world.clone(), until_it_ends));
+    let second = api.layer(middleware::map_response(as_version_2));
+    Router::new()
+        .nest("/api/v1", first)
+        .nest("/api/v2", second)
+        .with_state(world)
+}
+
+/// Version 1, for as long as there is one.
+async fn until_it_ends(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
+    if world.first_version_ended() {
+        let detail = "Version 1 of this API has ended. Use version 2.";
+        return Problem::new(StatusCode::GONE, "version-ended", detail.to_owned()).into_response();
+    }
+    next.run(request).await
+}
+
+/// An answer of version 1 as version 2 gives it.
+async fn as_version_2(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    // What breaks off in the middle does so in every version.
+    let bytes = match axum::body::to_bytes(body, usize::MAX).await {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let broken = futures_util::stream::iter([Err::<Bytes, _>(error)]);
+            return Response::from_parts(parts, Body::from_stream(broken));
+        }
+    };
+    let Ok(mut answer) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
+        return Response::from_parts(parts, Body::from(bytes));
+    };
+    if answer.get("lines").is_some() {
+        order_of_version_2(&mut answer);
+    } else if let Some(orders) = answer.get_mut("orders").and_then(serde_json::Value::as_array_mut) {
+        orders.iter_mut().for_each(order_of_version_2);
+    } else {
+        return Response::from_parts(parts, Body::from(bytes));
+    }
+    parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(answer.to_string()))
+}
+
+fn order_of_version_2(order: &mut serde_json::Value) {
+    let Some(order) = order.as_object_mut() else {
+        return;
+    };
+    if let Some(number) = order.remove("number") {
+        order.insert("reference".to_owned(), number);
+    }
+    if let Some(total) = order.remove("total") {
+        let currency = order.get("currency").cloned().unwrap_or_default();
+        order.insert(
+            "total".to_owned(),
+            json!({ "amount": total, "currency": currency }),
+        );
+    }
 }
 
 async fn authenticate(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
