@@ -10,7 +10,9 @@ mod reconcile;
 mod recovery;
 mod replay;
 mod replay_preview;
+mod shadow;
 mod storage;
+mod tape;
 mod tenant;
 mod trust;
 mod upstream;
@@ -45,7 +47,12 @@ pub use replay::{ReplayEvent, ReplayInfo, ReplaySelection, ReplaySkipped, Replay
 pub use replay_preview::{
     Compared, ComparedRecord, DifferingPlace, PreviewReplay, ReplayCursor, ReplayFinding, ReplayPreview,
 };
+pub use shadow::{
+    ShadowCost, ShadowDifference, ShadowDifferenceKind, ShadowExample, ShadowLeftOut, ShadowRelease,
+    ShadowReport, ShadowRequest, ShadowUsage, ShadowVerdict,
+};
 pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
+pub use tape::{StartTaping, TapeInfo, TapeList, TapesCleared, Taping};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 pub use trust::{
     AddSignature, ChosenRelease, DropRoot, OutdatedUse, PassedRelease, ReleaseTrust, ResolveWish, Resolved,
