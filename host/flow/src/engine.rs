@@ -2,6 +2,7 @@
 
 mod records;
 mod releases;
+mod shadow;
 mod upstreams;
 
 use std::{

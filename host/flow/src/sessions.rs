@@ -23,6 +23,7 @@ use crate::{
     observer::Watch,
     releases::Releases,
     secrets, supply,
+    taping::Taper,
     upstream::Accounts,
 };
 
@@ -45,6 +46,7 @@ impl Supplies {
             session,
             release: release.clone(),
             guard: None,
+            taper: None,
             account: Arc::new(Account {
                 tenant: tenant.clone(),
                 used_by,
@@ -148,6 +150,16 @@ impl Sessions {
         match guard.admit(binder.circuit, may_probe).await? {
             Ok(circuit) => {
                 bound.guard = Some(Guarded { circuit, guard });
+                let now = self.supplies.clock.now_ms();
+                bound.taper = binder.taped_until.filter(|until| now < *until).map(|_| {
+                    Arc::new(Taper {
+                        store: self.supplies.store.clone(),
+                        clock: Arc::clone(&self.supplies.clock),
+                        tenant: tenant.clone(),
+                        connection: connection.clone(),
+                        release: bound.release.clone(),
+                    })
+                });
                 Ok(bound)
             }
             Err(circuit) => Err(FlowError::Circuit {
