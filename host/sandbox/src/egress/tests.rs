@@ -22,6 +22,7 @@ mod blobs;
 mod bounds;
 mod names;
 mod redirects;
+mod tapes;
 mod upstreams;
 mod urls;
 

@@ -13,6 +13,7 @@ mod releases;
 mod replays;
 mod secrets;
 mod setups;
+mod shadow;
 mod storage;
 mod tenants;
 mod trust;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(releases::routes())
         .merge(connections::routes())
         .merge(secrets::routes())
+        .merge(shadow::routes())
         .merge(recovery::routes())
         .merge(explain::routes())
         .merge(replays::routes())
