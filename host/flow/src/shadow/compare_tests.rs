@@ -81,13 +81,15 @@ fn seen(result: TapedResult) -> Seen {
 }
 
 /// Kind, place and key of everything that is told.
-fn told(call: TapedCall, old: TapedResult, new: TapedResult) -> Vec<(Kind, String, String)> {
+type Told = Vec<(Kind, String, String)>;
+
+fn told(call: TapedCall, old: TapedResult, new: TapedResult) -> Told {
     let found = compare(&tape(call, old), &seen(new), &Ignore::default());
     let one = |found: Found| (found.kind, found.place, found.key.unwrap_or_default());
     found.into_iter().map(one).collect()
 }
 
-fn told_of_pages(old: Page, new: Page) -> Vec<(Kind, String, String)> {
+fn told_of_pages(old: Page, new: Page) -> Told {
     told(read(), TapedResult::Page(old), TapedResult::Page(new))
 }
 
@@ -105,7 +107,7 @@ fn one_change_of_a_page_is_told_as_one() {
         ])
     };
     type Change = fn(&mut Page);
-    let cases: [(Change, Vec<(Kind, String, String)>); 13] = [
+    let cases: [(Change, Told); 13] = [
         (|_| {}, vec![]),
         (|page| page.records.swap(0, 1), vec![]),
         (|page| page.cursor = Some(r#"{"after":"8"}"#.to_owned()), vec![]),

@@ -204,20 +204,17 @@ mod tests {
         }
     }
 
-    fn status(answer: Result<&TapedAnswer, Box<OffTape>>) -> Option<u16> {
-        match answer {
-            Ok(TapedAnswer::Answered { status, .. }) => Some(*status),
-            _ => None,
-        }
-    }
-
     fn ask(reel: &mut Reel, method: &str, url: &str, body: Option<&str>) -> Option<u16> {
         let url = Url::parse(url).unwrap();
-        status(reel.answer(Asked {
+        let asked = Asked {
             method,
             url: &url,
             body: body.map(str::as_bytes),
-        }))
+        };
+        match reel.answer(asked) {
+            Ok(TapedAnswer::Answered { status, .. }) => Some(*status),
+            _ => None,
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl RandomVolume {
     }
 
     /// Whether there is a seed; then the bytes are those that follow.
-    fn from_seed(&self, bytes: &mut [u8]) -> bool {
+    fn follow_seed(&self, bytes: &mut [u8]) -> bool {
         let Some(seeded) = &self.seeded else {
             return false;
         };
@@ -46,7 +46,7 @@ impl RandomVolume {
     /// For guests of WASI, which take few of them to begin with and go on by themselves; not counted.
     fn number(&self) -> u64 {
         let mut bytes = [0; 8];
-        if self.from_seed(&mut bytes) {
+        if self.follow_seed(&mut bytes) {
             return u64::from_le_bytes(bytes);
         }
         rand::random()
@@ -70,7 +70,7 @@ pub(crate) fn bytes(volume: &RandomVolume, len: u32) -> wasmtime::Result<Vec<u8>
 fn fill(volume: &RandomVolume, len: u64) -> wasmtime::Result<Vec<u8>> {
     volume.take(len)?;
     let mut bytes = vec![0; usize::try_from(len)?];
-    if volume.from_seed(&mut bytes) {
+    if volume.follow_seed(&mut bytes) {
         return Ok(bytes);
     }
     rand::rngs::OsRng
