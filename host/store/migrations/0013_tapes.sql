@@ -11,7 +11,8 @@ CREATE TABLE taping (
   PRIMARY KEY (tenant, connection)
 );
 
--- sealed: the call, with the tenant's data key, as secrets are; a tape goes with the key that it was sealed with.
+-- sealed is the call, with the tenant's data key, as secrets are; a tape goes with the key that it was sealed with. It stands last in its row:
+-- lists and sums read all but it.
 CREATE TABLE tapes (
   tenant C_TEXT NOT NULL REFERENCES tenants (tenant),
   connection C_TEXT NOT NULL,
@@ -20,8 +21,8 @@ CREATE TABLE tapes (
   release C_TEXT NOT NULL,
   function C_TEXT NOT NULL,
   key_version BIGINT NOT NULL,
-  sealed BLOB NOT NULL,
   bytes BIGINT NOT NULL,
+  sealed BLOB NOT NULL,
   PRIMARY KEY (tenant, connection, id)
 );
 CREATE INDEX tapes_by_age ON tapes (at);

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::Digest;
 
 /// What to try, on what, and what counts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ShadowRequest {
     /// The candidate: a digest, or `namespace/name@range`, which is the newest release of the tenant that the range takes.
