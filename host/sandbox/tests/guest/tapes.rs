@@ -33,8 +33,8 @@ fn telling() -> Vec<u8> {
              (call $tell (i32.const 4400) (i64.load (i32.load (i32.const 4200))))
              (call $tell (i32.const 4408) (call $number))
              (call $tell (i32.const 4416) (call $insecure))
-             (call $seed (i32.const 4300))
-             (call $tell (i32.const 4424) (i64.load (i32.const 4300)))
+             (call $seed (i32.const 4304))
+             (call $tell (i32.const 4424) (i64.load (i32.const 4304)))
              (call $tell (i32.const 4432) (call $now))
              (call $tell (i32.const 4440) (i64.shr_u (call $now) (i64.const 6)))
              {} (i32.const 2048)",
