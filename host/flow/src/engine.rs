@@ -101,6 +101,8 @@ pub(crate) struct Inner {
     pub(crate) nodes_changed: AtomicBool,
     /// The turn to compare a flow's two ends.
     comparing: Arc<Semaphore>,
+    /// The turn to try another release: each trial holds a copy of a connection's storage.
+    trying: Semaphore,
     /// Flows stopped because the store has no room, and what it said.
     pub(crate) no_room: Mutex<Option<String>>,
 }
@@ -152,6 +154,7 @@ impl Engine {
                 keeper,
                 nodes_changed: AtomicBool::new(false),
                 comparing: Arc::new(Semaphore::new(1)),
+                trying: Semaphore::new(1),
                 no_room: Mutex::default(),
             }),
         }

@@ -507,6 +507,19 @@ async fn the_same_code_differs_in_nothing_over_a_hundred_calls_of_each_connectio
         systems.update_orders(&orders).unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    let mut functions: Vec<String> = ["shop", "erp"]
+        .iter()
+        .flat_map(|connection| {
+            let list = json(&["tape", "list", connection]);
+            list["tapes"].as_array().unwrap().clone()
+        })
+        .map(|tape| tape["function"].as_str().unwrap().to_owned())
+        .collect();
+    functions.sort_unstable();
+    functions.dedup();
+    for function in ["read", "receive", "write"] {
+        assert!(functions.iter().any(|one| one == function), "{functions:?}");
+    }
     for (connection, plugin) in [("shop", "demo-shop"), ("erp", "demo-erp")] {
         let file = same_code(&artifacts.plugin(plugin).unwrap(), folder.path());
         host.cli(["release", "add", file.to_str().unwrap()]).unwrap();

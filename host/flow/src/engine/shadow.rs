@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// Tries another release on the recorded calls of a connection, and says what it would have done differently. Nothing of it reaches a system, a
-    /// record or the connection's storage.
+    /// record or the connection's storage. One trial at a time in this process; others wait for their turn.
     ///
     /// # Errors
     /// No such connection or release; a release that is not trusted or does not load; a configuration or grants that do not fit it; a store or
@@ -117,6 +117,8 @@ impl Engine {
             releases.get(tenant, running).await?,
             releases.get(tenant, candidate).await?,
         );
+        // The semaphore is never closed.
+        let _turn = self.inner.trying.acquire().await;
         shadow::run(Trial {
             store: self.store(),
             tenant,
