@@ -192,6 +192,7 @@ impl Recorder {
 pub(crate) struct TimeOfDay {
     options: CallOptions,
     next: AtomicUsize,
+    /// Of a call that is played again: when that was.
     begun: u64,
 }
 
@@ -200,7 +201,10 @@ impl TimeOfDay {
         Self {
             options: options.clone(),
             next: AtomicUsize::new(0),
-            begun: clock::now(),
+            begun: match options {
+                CallOptions::Played(_) => clock::now(),
+                CallOptions::Usual | CallOptions::Recorded(_) => 0,
+            },
         }
     }
 
