@@ -14,6 +14,7 @@ mod registry;
 mod replay;
 mod rollout;
 mod secret;
+mod shadow;
 mod trust;
 mod upstream;
 mod webhook;
@@ -38,6 +39,7 @@ pub(crate) use registry::{Registry, ServeRegistry};
 pub(crate) use replay::{Replay, StartReplay, Storage, StorageCommand};
 pub(crate) use rollout::{Rollout, Upgrade};
 pub(crate) use secret::{Secret, SetSecret};
+pub(crate) use shadow::{Shadow, Tape};
 pub(crate) use trust::Trust;
 pub(crate) use upstream::Upstream;
 pub(crate) use webhook::Webhook;
@@ -331,6 +333,23 @@ the cursor and the storage that they had, and the release is barred. docs/rollou
   stecker upstream close erp --reason 'the ERP is back'"
     )]
     Upstream(Upstream),
+    /// Try another release on recorded calls of a connection, and see what it would have done differently
+    #[command(after_help = "Examples:
+  stecker tape start shop --for 1h
+  stecker shadow shop --release acme/shop@1.5
+  stecker shadow shop --release acme/shop@1.5 --ignore /updated_at --ignore /lines/*/id --calls 50
+
+The network is closed, nothing is written, clock and random bytes are those of the recording. Exit code 0 if it does the same.")]
+    Shadow(Shadow),
+    /// Tapes: recorded calls of connections
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  stecker tape start shop --for 1h --calls 200
+  stecker tape list shop
+  stecker tape export shop --to fixtures"
+    )]
+    Tape(Tape),
     /// Denials: what plugins asked for and were refused
     #[command(
         subcommand,

@@ -78,6 +78,8 @@ async fn run(globals: Globals, command: Command, output: Output) -> Result<()> {
         Command::Secret(command) => commands::secret(&globals, output, command).await,
         Command::Webhook(command) => commands::webhook(&globals, output, command).await,
         Command::Upstream(command) => commands::upstream(&globals, output, command).await,
+        Command::Shadow(words) => commands::shadow(&globals, output, words).await,
+        Command::Tape(command) => commands::tape(&globals, output, command).await,
         Command::Denials(command) => commands::denials(&globals, output, command).await,
         Command::Tenant(command) => commands::tenant(&globals, output, command).await,
         Command::Lock(words) => commands::lock(&globals, output, &words.setup.file, words.update).await,

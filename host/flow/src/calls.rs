@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use stecker_model::{
     Bucket, Digest, Finding, Listing, LookupItem, Name, Outcome, Page, PluginUse, Priority, Probe, Question,
-    RawRequest, ReadRequest, Received, Record, StreamInfo, Transformed, WriteItem, api::Circuit,
+    RawRequest, ReadRequest, Received, Record, StreamInfo, TapedCall, TapedRequest, TapedResult, Transformed,
+    WriteItem, api::Circuit,
 };
 use stecker_sandbox::{CallError, Called, Session};
 
@@ -14,6 +15,7 @@ use crate::{
     circuit::{is_crash, is_worth_repeating, matters},
     clock::Clock,
     guard::Guard,
+    taping::Taper,
 };
 
 /// A session, the release behind it, and where its calls are booked.
@@ -26,6 +28,8 @@ pub(crate) struct Bound {
     pub(crate) account: Arc<Account>,
     /// Transforms have none.
     pub(crate) guard: Option<Guarded>,
+    /// Records the calls, where that is switched on.
+    pub(crate) taper: Option<Arc<Taper>>,
 }
 
 /// A connection's circuit as it was when the call was let through, and who changes it.
@@ -84,8 +88,15 @@ impl Bound {
     }
 
     pub(crate) async fn read(&self, request: ReadRequest) -> Called<Page> {
-        self.repeatable("read", None, || self.session.read(request.clone()))
-            .await
+        self.repeatable("read", None, || {
+            self.made(
+                request.clone(),
+                |request| TapedCall::Read(request.clone()),
+                |session, request| async move { session.read(request).await },
+                |page| TapedResult::Page(page.clone()),
+            )
+        })
+        .await
     }
 
     pub(crate) async fn acknowledge(&self, stream: &str, cursor: &str) -> Called<()> {
@@ -101,7 +112,16 @@ impl Bound {
         batch: Vec<WriteItem>,
         record: Option<&str>,
     ) -> Called<Vec<Outcome>> {
-        let called = self.session.write(stream, batch).await;
+        let called = self.made(
+            batch,
+            |batch| TapedCall::Write {
+                stream: stream.to_owned(),
+                items: batch.clone(),
+            },
+            |session, batch| async move { session.write(stream, batch).await },
+            |outcomes| TapedResult::Outcomes(outcomes.clone()),
+        );
+        let called = called.await;
         self.once("write", record, called).await
     }
 
@@ -112,8 +132,18 @@ impl Bound {
         items: Vec<LookupItem>,
         record: Option<&str>,
     ) -> Called<Vec<Finding>> {
-        self.repeatable("lookup", record, || self.session.lookup(stream, items.clone()))
-            .await
+        self.repeatable("lookup", record, || {
+            self.made(
+                items.clone(),
+                |items| TapedCall::Lookup {
+                    stream: stream.to_owned(),
+                    items: items.clone(),
+                },
+                |session, items| async move { session.lookup(stream, items).await },
+                |findings| TapedResult::Findings(findings.clone()),
+            )
+        })
+        .await
     }
 
     pub(crate) async fn digest(&self, question: &Question, split: u32) -> Called<Vec<Bucket>> {
@@ -135,12 +165,37 @@ impl Bound {
 
     /// Does not count for the circuit if it crashes: whoever can reach the host can send something that crashes it.
     pub(crate) async fn receive(&self, request: RawRequest) -> Called<Received> {
-        self.booked("receive", self.session.receive(request).await)
+        let called = self.made(
+            request,
+            |request| TapedCall::Receive(TapedRequest::from(request)),
+            |session, request| async move { session.receive(request).await },
+            |received| TapedResult::Received(received.clone()),
+        );
+        let called = called.await;
+        self.booked("receive", called)
     }
 
     pub(crate) async fn apply(&self, batch: Vec<Record>) -> Called<Vec<Transformed>> {
         self.repeatable("apply", None, || self.session.apply(batch.clone()))
             .await
+    }
+
+    /// Makes a call, and records it if that is switched on.
+    async fn made<A, T, F: Future<Output = Called<T>>>(
+        &self,
+        asked: A,
+        call: impl FnOnce(&A) -> TapedCall,
+        function: impl FnOnce(Session, A) -> F,
+        result: impl FnOnce(&T) -> TapedResult,
+    ) -> Called<T> {
+        match &self.taper {
+            None => function(self.session.clone(), asked).await,
+            Some(taper) => {
+                let call = call(&asked);
+                let function = |session| function(session, asked);
+                taper.record(&self.session, call, function, result).await
+            }
+        }
     }
 
     fn booked<T>(&self, function: &'static str, called: Called<T>) -> Called<T> {

@@ -3,6 +3,7 @@
 mod records;
 mod releases;
 mod rollouts;
+mod shadow;
 mod upstreams;
 
 use std::{
@@ -101,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) nodes_changed: AtomicBool,
     /// The turn to compare a flow's two ends.
     comparing: Arc<Semaphore>,
+    /// The turn to try another release: each trial holds a copy of a connection's storage.
+    trying: Semaphore,
     /// Flows stopped because the store has no room, and what it said.
     pub(crate) no_room: Mutex<Option<String>>,
 }
@@ -152,6 +155,7 @@ impl Engine {
                 keeper,
                 nodes_changed: AtomicBool::new(false),
                 comparing: Arc::new(Semaphore::new(1)),
+                trying: Semaphore::new(1),
                 no_room: Mutex::default(),
             }),
         }
@@ -548,6 +552,13 @@ impl Engine {
             .flow(tenant, flow)
             .await?
             .ok_or_else(|| FlowError::not_found("flow", flow))
+    }
+
+    /// Another hand on the same engine.
+    pub(crate) fn of(inner: &Arc<Inner>) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -30,6 +30,8 @@ pub struct Retention {
     pub settled_events: Duration,
     /// Events that could not go out, because their webhook is disabled. 30 days unless said otherwise.
     pub waiting_events: Duration,
+    /// Recorded calls, after they were made. 14 days unless said otherwise: a release is tried on what happens now.
+    pub tapes: Duration,
     /// Blobs that nobody has used. 90 days unless said otherwise, as payloads of records are kept.
     pub blobs: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for Retention {
             event_ids: 30 * DAY,
             settled_events: 7 * DAY,
             waiting_events: 30 * DAY,
+            tapes: 14 * DAY,
             blobs: 90 * DAY,
         }
     }
@@ -53,6 +56,7 @@ impl Retention {
             Forget::VendorEvents => self.event_ids,
             Forget::SettledEvents => self.settled_events,
             Forget::WaitingEvents => self.waiting_events,
+            Forget::Tapes => self.tapes,
         }
     }
 }

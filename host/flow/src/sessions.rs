@@ -22,8 +22,10 @@ use crate::{
     guard::Guard,
     observer::Watch,
     releases::Releases,
-    scratch::Scratch,
-    secrets, supply,
+    secrets,
+    shadow::View,
+    supply,
+    taping::Taper,
     upstream::Accounts,
 };
 
@@ -47,6 +49,7 @@ impl Supplies {
             release: release.clone(),
             generation: None,
             guard: None,
+            taper: None,
             account: Arc::new(Account {
                 tenant: tenant.clone(),
                 used_by,
@@ -150,6 +153,16 @@ impl Sessions {
         match guard.admit(binder.circuit, may_probe).await? {
             Ok(circuit) => {
                 bound.guard = Some(Guarded { circuit, guard });
+                let now = self.supplies.clock.now_ms();
+                bound.taper = binder.taped_until.filter(|until| now < *until).map(|_| {
+                    Arc::new(Taper {
+                        store: self.supplies.store.clone(),
+                        clock: Arc::clone(&self.supplies.clock),
+                        tenant: tenant.clone(),
+                        connection: connection.clone(),
+                        release: bound.release.clone(),
+                    })
+                });
                 Ok(bound)
             }
             Err(circuit) => Err(FlowError::Circuit {
@@ -321,7 +334,11 @@ pub(crate) async fn bind_candidate(
     tenant_limits: &TenantLimits,
 ) -> Result<Session, FlowError> {
     let storage: Arc<dyn Storage> = match &spec.grants.storage {
-        Some(_) => Arc::new(Scratch::new(supplies.store.kv_all(tenant, &spec.name).await?)),
+        Some(_) => {
+            // As large as its grant allowed, however large that is.
+            let room = supplies.store.kv_snapshot(tenant, &spec.name, u64::MAX).await?;
+            Arc::new(View::of_entries(room.unwrap_or_default()))
+        }
         None => Arc::new(NoStorage),
     };
     let today = day_of(supplies.clock.now_ms());

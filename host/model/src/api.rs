@@ -11,7 +11,9 @@ mod recovery;
 mod replay;
 mod replay_preview;
 mod rollout;
+mod shadow;
 mod storage;
+mod tape;
 mod tenant;
 mod trust;
 mod upstream;
@@ -51,7 +53,12 @@ pub use rollout::{
     RolloutEvent, RolloutInfo, RolloutNote, RolloutPlan, RolloutSignal, RolloutState, RolloutWatch,
     StartRollout,
 };
+pub use shadow::{
+    ShadowCost, ShadowDifference, ShadowDifferenceKind, ShadowExample, ShadowLeftOut, ShadowRelease,
+    ShadowReport, ShadowRequest, ShadowUsage, ShadowVerdict,
+};
 pub use storage::{DatabaseSize, FlowStorage, KindStorage, StorageReport, TenantStorage, Vacuum, Vacuumed};
+pub use tape::{StartTaping, TapeInfo, TapeList, TapesCleared, Taping};
 pub use tenant::{DayUsage, TenantInfo, UsageInfo};
 pub use trust::{
     AddSignature, ChosenRelease, DropRoot, OutdatedUse, PassedRelease, ReleaseTrust, ResolveWish, Resolved,

@@ -20,6 +20,7 @@ mod retention;
 mod retry;
 mod secret;
 mod spec;
+mod tape;
 mod tenant;
 mod tokens;
 
@@ -49,6 +50,9 @@ pub use spec::{
     ConnectionSpec, CredentialSpec, DeliveryPolicy, FlowSpec, HttpLimits, Instances, Limits, OnQuarantine,
     PluginRef, Priority, ReconcilePolicy, RepairKind, SecretRef, Setup, SpecError, StreamRef, TransformSpec,
     Trigger, UpgradePolicy, UpstreamBudget, UpstreamSpec, WebhookLimits,
+};
+pub use tape::{
+    TAPE_FORM, Tape, TapedAnswer, TapedBody, TapedCall, TapedExchange, TapedRequest, TapedResult,
 };
 pub use tenant::TenantLimits;
 pub use tokens::{Slice, take_slice};

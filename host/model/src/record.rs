@@ -123,7 +123,8 @@ impl RecordState {
 }
 
 /// What a source is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ReadRequest {
     /// The stream.
     pub stream: String,
@@ -140,7 +141,8 @@ pub struct ReadRequest {
 }
 
 /// What a source answered.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Page {
     /// In the order of the source.
     pub records: Vec<Record>,
@@ -153,7 +155,8 @@ pub struct Page {
 }
 
 /// One record on its way into a destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct WriteItem {
     /// The record.
     pub record: Record,
@@ -181,7 +184,8 @@ pub struct Rejection {
 }
 
 /// What became of one write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Written, known for sure; with the destination's id where it has one.
     Delivered(Option<String>),
@@ -196,7 +200,8 @@ pub enum Outcome {
 }
 
 /// What a destination is asked about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct LookupItem {
     /// The record's key.
     pub key: String,
@@ -207,9 +212,11 @@ pub struct LookupItem {
 }
 
 /// What a destination found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Finding {
     /// It is there, in the asked state or a later one.
+    #[serde(rename_all = "kebab-case")]
     Present {
         /// The thing's id at the destination.
         external_id: Option<String>,
@@ -238,7 +245,8 @@ pub struct RawRequest {
 }
 
 /// What a plugin thinks of a call that came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Genuine; take the records.
     Accept,
@@ -249,7 +257,8 @@ pub enum Verdict {
 }
 
 /// What the caller of a webhook gets back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
@@ -260,7 +269,8 @@ pub struct Reply {
 }
 
 /// A call that came in, taken apart by the plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Received {
     /// Whether it counts.
     pub verdict: Verdict,

@@ -34,6 +34,7 @@ use crate::{
     memory::{MemoryLimiter, Refusal},
     meter::Meter,
     release::{Release, ReleaseInner},
+    tape::{CallOptions, TimeOfDay},
     tenant::Tenant,
 };
 
@@ -168,6 +169,8 @@ pub(crate) struct Caller {
     pub(crate) log: Arc<LogSink>,
     /// Of the call's requests.
     pub(crate) priority: Priority,
+    pub(crate) options: CallOptions,
+    pub(crate) time: Arc<TimeOfDay>,
     /// What the guest's monotonic clocks count from: when its instance began, which may have been for an earlier call. They never go back.
     pub(crate) clock_start: Instant,
     deadline: Instant,
@@ -225,9 +228,7 @@ impl Caller {
 impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: self
-                .wasi
-                .get_or_insert_with(|| wasi::context(&self.caller.log, self.caller.clock_start)),
+            ctx: self.wasi.get_or_insert_with(|| wasi::context(&self.caller)),
             table: &mut self.table,
         }
     }
@@ -253,13 +254,13 @@ const MIN_HOSTCALL_FUEL: usize = 64 << 20;
 
 pub(crate) type GuestResult<'a, T> = BoxFuture<'a, wasmtime::Result<Result<T, PluginError>>>;
 
-/// Runs one function within the bounds of the binding, or within `at_most` if that is less; `priority` is that of its requests. `place` is where a warm instance may lie and
-/// may be left.
+/// Runs one function within the bounds of the binding, or within `at_most` if that is less; `priority` is that of its requests, `options` say whether it is
+/// recorded. `place` is where a warm instance may lie and may be left.
 pub(crate) async fn run<T: Send>(
     release: &Release,
     bound: &Arc<Bound>,
     place: Option<&Arc<WarmPlace>>,
-    (at_most, priority): (Option<Duration>, Priority),
+    (at_most, priority, options): (Option<Duration>, Priority, &CallOptions),
     function: impl for<'a> FnOnce(&'a contract::Guest, &'a mut Live, &'a String) -> GuestResult<'a, T> + Send,
 ) -> Called<T> {
     let release = release.inner();
@@ -283,7 +284,7 @@ pub(crate) async fn run<T: Send>(
         return Called::failed(CallError::Busy { waited: limit });
     };
     tracing::trace!(waited = ?started - asked, connection = %bound.binding.connection, "a call is let in");
-    let meter = Arc::new(Meter::default());
+    let meter = Arc::new(Meter::seeded(options.seed()));
     let warm = place.and_then(|place| place.take());
     let log = match &warm {
         Some(warm) => Arc::clone(&warm.live.store.data().caller.log),
@@ -297,6 +298,8 @@ pub(crate) async fn run<T: Send>(
         meter: Arc::clone(&meter),
         log: Arc::clone(&log),
         priority,
+        options: options.clone(),
+        time: Arc::new(TimeOfDay::of(options)),
         clock_start: warm
             .as_ref()
             .map_or(started, |warm| warm.live.store.data().caller.clock_start),

@@ -35,6 +35,7 @@ mod meter;
 mod release;
 mod sandbox;
 mod session;
+mod tape;
 mod tenant;
 mod upstream;
 
@@ -53,5 +54,6 @@ pub use error::{BindError, CallError, LoadError, SandboxError};
 pub use release::{Release, WeakRelease};
 pub use sandbox::Sandbox;
 pub use session::{Session, Subscription};
+pub use tape::{CallOptions, Circumstances, Recorded, Recorder, TapeBounds};
 pub use tenant::TenantUsage;
 pub use upstream::{KeptUpstream, Look, UpstreamKeeper, UpstreamView, Upstreams};

@@ -22,6 +22,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// For a call whose random bytes follow from a seed, if there is one.
+    pub(crate) fn seeded(seed: Option<[u8; 32]>) -> Self {
+        Self {
+            random: RandomVolume::seeded(seed),
+            ..Self::default()
+        }
+    }
+
     /// The engine's clock went on while the guest computed.
     pub(crate) fn ticked(&self) {
         self.ticks.fetch_add(1, Ordering::Relaxed);

@@ -18,6 +18,7 @@ use crate::{
     error::{BindError, CallError},
     sandbox::SandboxInner,
     session::Session,
+    tape::CallOptions,
 };
 
 /// A plugin that was checked, compiled and linked. Cheap to clone.
@@ -144,7 +145,7 @@ impl Release {
             self,
             &Arc::new(bound),
             None,
-            (None, Priority::default()),
+            (None, Priority::default(), &CallOptions::Usual),
             |guest, live, _| Box::pin(guest.describe(live)),
         )
         .await;

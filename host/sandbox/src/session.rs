@@ -17,6 +17,7 @@ use crate::{
     error::CallError,
     instance::{Live, WarmPlace},
     release::Release,
+    tape::CallOptions,
 };
 
 /// Calls the roles of a release on behalf of one connection. Holds the connection's HTTP pool, which no other session shares. Cheap
@@ -29,6 +30,7 @@ pub struct Session {
     /// None: every call gets a fresh instance. Not in `bound`, which every store points to: the two would keep each other alive.
     warm: Option<Arc<WarmPlace>>,
     priority: Priority,
+    options: CallOptions,
 }
 
 /// A callback that was registered with a system.
@@ -57,6 +59,7 @@ impl Session {
             bound: Arc::new(bound),
             warm,
             priority: Priority::default(),
+            options: CallOptions::default(),
         }
     }
 
@@ -64,6 +67,13 @@ impl Session {
     #[must_use]
     pub fn at(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// The same, for calls that are recorded or played again. They get an instance of their own.
+    #[must_use]
+    pub fn with(mut self, options: CallOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -140,8 +150,8 @@ impl Session {
         call::run(
             &self.release,
             &self.bound,
-            self.warm.as_ref(),
-            (at_most, self.priority),
+            self.warm.as_ref().filter(|_| self.options.is_usual()),
+            (at_most, self.priority, &self.options),
             function,
         )
         .await

@@ -18,6 +18,7 @@ use stecker_model::api::{
 };
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
+use stecker_model::api::{ShadowReport, ShadowRequest, StartTaping, TapeList, TapesCleared};
 use stecker_model::{
     Authorization, Authorize, Authorized, Digest, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo,
     SetSecret, Setup, StreamInfo, TenantLimits,
@@ -469,6 +470,34 @@ impl Operations for HttpClient {
 
     async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Problem> {
         self.answer(self.request(Method::GET, &["explain"]).query(request))
+            .await
+    }
+
+    async fn tapes(&self, connection: &Name) -> Result<TapeList, Problem> {
+        self.get(&["connections", connection.as_str(), "tapes"]).await
+    }
+
+    async fn tape(&self, connection: &Name, id: &str) -> Result<serde_json::Value, Problem> {
+        self.get(&["connections", connection.as_str(), "tapes", id]).await
+    }
+
+    async fn start_taping(&self, connection: &Name, wish: &StartTaping) -> Result<TapeList, Problem> {
+        self.post(&["connections", connection.as_str(), "tapes", "start"], wish)
+            .await
+    }
+
+    async fn stop_taping(&self, connection: &Name) -> Result<TapeList, Problem> {
+        self.act(&["connections", connection.as_str(), "tapes", "stop"])
+            .await
+    }
+
+    async fn clear_tapes(&self, connection: &Name) -> Result<TapesCleared, Problem> {
+        self.act(&["connections", connection.as_str(), "tapes", "clear"])
+            .await
+    }
+
+    async fn shadow(&self, connection: &Name, request: &ShadowRequest) -> Result<ShadowReport, Problem> {
+        self.post(&["connections", connection.as_str(), "shadow"], request)
             .await
     }
 

@@ -12,6 +12,7 @@ use stecker_model::api::{
 };
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
+use stecker_model::api::{ShadowReport, ShadowRequest, StartTaping, TapeList, TapesCleared};
 use stecker_model::{
     Authorization, Authorize, Authorized, Digest, Name, RecordId, RotateKeys, RotatedKeys, SecretInfo,
     SetSecret, Setup, StreamInfo, TenantLimits,
@@ -178,6 +179,19 @@ pub trait Operations: Send + Sync {
     ) -> Result<SecretInfo, Problem>;
     /// Gives the tenant a new data key, and encrypts everything again under the current keys.
     async fn rotate_keys(&self, request: &RotateKeys) -> Result<RotatedKeys, Problem>;
+
+    /// Recorded calls of a connection, the newest first, and the recording that is on.
+    async fn tapes(&self, connection: &Name) -> Result<TapeList, Problem>;
+    /// One recorded call, in the form of `stecker_model::Tape`.
+    async fn tape(&self, connection: &Name, id: &str) -> Result<serde_json::Value, Problem>;
+    /// Has the next calls of a connection recorded.
+    async fn start_taping(&self, connection: &Name, wish: &StartTaping) -> Result<TapeList, Problem>;
+    /// Ends a recording; what was recorded stays.
+    async fn stop_taping(&self, connection: &Name) -> Result<TapeList, Problem>;
+    /// Forgets the recorded calls of a connection.
+    async fn clear_tapes(&self, connection: &Name) -> Result<TapesCleared, Problem>;
+    /// Tries another release on the recorded calls of a connection.
+    async fn shadow(&self, connection: &Name, request: &ShadowRequest) -> Result<ShadowReport, Problem>;
 
     /// What plugins were refused, folded by kind, the latest first.
     async fn denials(&self, filter: &DenialFilter) -> Result<DenialList, Problem>;

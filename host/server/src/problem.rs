@@ -47,6 +47,7 @@ pub(crate) fn not_found(what: &str, name: impl Display) -> Problem {
         "denial" => {
             "`stecker denials list` shows what is kept; a kind of refusals goes when 200 newer ones of its connection came".to_owned()
         }
+        "tape" => "`stecker tape list CONNECTION` shows the recorded calls that are kept".to_owned(),
         "webhook" => {
             "`stecker webhook list` shows the webhooks that there are; `stecker webhook add` makes one".to_owned()
         }

@@ -14,15 +14,18 @@ pub enum Forget {
     SettledEvents,
     /// Events that could not be sent, because their webhook is disabled or gone, by when they happened.
     WaitingEvents,
+    /// Recorded calls, by when they were made.
+    Tapes,
 }
 
 impl Forget {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::SettledCalls,
         Self::VendorEvents,
         Self::SettledEvents,
         Self::WaitingEvents,
+        Self::Tapes,
     ];
 
     /// `$1`: from before then; `$2`: at most so many. The conditions of the indexes stand in them word for word, or SQLite does not see that
@@ -44,6 +47,10 @@ impl Forget {
             Self::WaitingEvents => {
                 "DELETE FROM outbox WHERE (tenant, id) IN (SELECT tenant, id FROM outbox \
                  WHERE state = 'waiting' AND created_at < $1 ORDER BY created_at LIMIT $2)"
+            }
+            Self::Tapes => {
+                "DELETE FROM tapes WHERE (tenant, connection, id) IN (SELECT tenant, connection, id FROM tapes \
+                 WHERE at < $1 ORDER BY at LIMIT $2)"
             }
         }
     }
@@ -87,6 +94,7 @@ mod tests {
             "webhook_events_by_age (seen_at<?",
             "outbox_settled_by_age (settled_at<?",
             "outbox_waiting_by_age (created_at<?",
+            "tapes_by_age (at<?",
         ]) {
             let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", what.statement())))
                 .fetch_all(store.reader())

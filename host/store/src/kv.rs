@@ -1,5 +1,7 @@
 //! Guests' key/value storage, a room for each connection, with bounds on its bytes and its keys.
 
+use std::collections::BTreeMap;
+
 use stecker_model::Name;
 
 use crate::{
@@ -152,35 +154,6 @@ fn end_of(prefix: &str) -> Option<Vec<u8>> {
 }
 
 impl Store {
-    /// Everything in a connection's room, by key.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn kv_all(
-        &self,
-        tenant: &Name,
-        connection: &Name,
-    ) -> Result<Vec<(String, KvEntry)>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT key, value, version FROM kv WHERE tenant = $1 AND connection = $2 ORDER BY key",
-        )
-        .bind(tenant.as_str())
-        .bind(connection.as_str())
-        .fetch_all(self.reader())
-        .await?;
-        rows.iter()
-            .map(|row| {
-                let key = String::from_utf8(row.bytes("key")?)
-                    .map_err(|error| StoreError::corrupt("column key", error))?;
-                let entry = KvEntry {
-                    value: row.bytes("value")?,
-                    version: row.count("version")?,
-                };
-                Ok((key, entry))
-            })
-            .collect()
-    }
-
     /// A key's value.
     ///
     /// # Errors
@@ -289,6 +262,43 @@ impl Store {
         set_used(&mut tx, tenant, connection, used, keys).await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Everything in a connection's room, by key, as of one moment. None: it is more than `max_bytes` of keys and values.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn kv_snapshot(
+        &self,
+        tenant: &Name,
+        connection: &Name,
+        max_bytes: u64,
+    ) -> Result<Option<BTreeMap<String, KvEntry>>, StoreError> {
+        let used = sqlx::query("SELECT bytes FROM kv_usage WHERE tenant = $1 AND connection = $2")
+            .bind(tenant.as_str())
+            .bind(connection.as_str())
+            .fetch_optional(self.reader())
+            .await?;
+        if let Some(used) = used
+            && used.count("bytes")? > max_bytes
+        {
+            return Ok(None);
+        }
+        let rows = sqlx::query("SELECT key, value, version FROM kv WHERE tenant = $1 AND connection = $2")
+            .bind(tenant.as_str())
+            .bind(connection.as_str())
+            .fetch_all(self.reader())
+            .await?;
+        let entry = |row: &sqlx::any::AnyRow| {
+            let key = String::from_utf8(row.bytes("key")?)
+                .map_err(|error| StoreError::corrupt("column key", error))?;
+            let entry = KvEntry {
+                value: row.bytes("value")?,
+                version: row.count("version")?,
+            };
+            Ok((key, entry))
+        };
+        rows.iter().map(entry).collect::<Result<_, _>>().map(Some)
     }
 
     /// Keys that begin with `prefix` and come after `after`, in the order of their bytes, at most `limit` (1 to 1,000).

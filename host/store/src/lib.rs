@@ -46,6 +46,7 @@ mod settle;
 mod specs;
 mod sql;
 mod storage;
+mod taping;
 mod tenants;
 mod trust;
 mod turns;
@@ -97,8 +98,8 @@ pub use trust::{MAX_SIGNATURES, RootRow, SignatureRow};
 pub use upstreams::UpstreamRow;
 pub use usage::{NewUsage, day_of};
 pub use vault::{
-    InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys, Place, Rotated, Vault, VaultEntry, VaultError,
-    VaultSecret, VaultTokens,
+    InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys, NewTape, Place, Rotated, Vault, VaultEntry,
+    VaultError, VaultSecret, VaultTokens,
 };
 pub use webhooks::{Fanout, SettleWebhook, SettledWebhook, StoredWebhook, WebhookVerdict};
 

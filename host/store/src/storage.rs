@@ -19,7 +19,7 @@ const PAGES: i64 = 1_000;
 const INCREMENTAL: i64 = 2;
 /// The tables that grow and shrink, for Postgres.
 const TABLES: &str =
-    "records, queue, payloads, attempts, edits, payload_digests, replay_items, webhooks, kv, counters";
+    "records, queue, payloads, attempts, edits, payload_digests, replay_items, webhooks, kv, tapes, counters";
 
 impl Store {
     /// The size of the database as a whole.
@@ -96,7 +96,7 @@ impl Store {
 
     async fn other_storage(&self, tenant: &Name) -> Result<Vec<KindStorage>, StoreError> {
         // Each counts along a primary key; bytes only where they stand in the row.
-        const KINDS: [(&str, &str, bool); 4] = [
+        const KINDS: [(&str, &str, bool); 5] = [
             (
                 "releases",
                 "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes FROM releases WHERE tenant = $1",
@@ -106,6 +106,11 @@ impl Store {
                 "guest-storage",
                 "SELECT CAST(COALESCE(SUM(keys), 0) AS BIGINT) AS n, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes \
                  FROM kv_usage WHERE tenant = $1",
+                true,
+            ),
+            (
+                "tapes",
+                "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM tapes WHERE tenant = $1",
                 true,
             ),
             (

@@ -32,6 +32,8 @@ pub struct Binder {
     pub circuit: Circuit,
     /// The digest of the tenant's trust root; none: it has none.
     pub trust: Option<Digest>,
+    /// Until when its calls are recorded, in milliseconds since 1970; none: they are not.
+    pub taped_until: Option<i64>,
 }
 
 fn tenant_row(row: &AnyRow) -> Result<TenantRow, StoreError> {
@@ -129,9 +131,10 @@ impl Store {
     /// The database fails.
     pub async fn binder(&self, tenant: &Name, connection: &Name) -> Result<Option<Binder>, StoreError> {
         let row = sqlx::query(
-            "SELECT c.spec, c.generation, c.updated_at, t.limits, t.trust, o.circuit FROM connections AS c \
+            "SELECT c.spec, c.generation, c.updated_at, t.limits, t.trust, o.circuit, a.until FROM connections AS c \
              JOIN tenants AS t ON t.tenant = c.tenant \
              LEFT JOIN circuits AS o ON o.tenant = c.tenant AND o.connection = c.name \
+             LEFT JOIN taping AS a ON a.tenant = c.tenant AND a.connection = c.name AND a.calls_left > 0 \
              WHERE c.tenant = $1 AND c.name = $2",
         )
         .bind(tenant.as_str())
@@ -149,6 +152,7 @@ impl Store {
                     limits: row.maybe_json("limits")?.unwrap_or_default(),
                     circuit: row.maybe_json("circuit")?.unwrap_or_default(),
                     trust: row.maybe_parsed("trust")?,
+                    taped_until: row.maybe_int("until")?,
                 })
             })
             .transpose()?;

@@ -181,7 +181,7 @@ impl Progress {
 /// The account of the job: what the host says, held against what the systems say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JobAccount {
-    /// Order records that the host accepted.
+    /// Order records that the host accepted, without those that a rollout took back and had read again.
     pub read: u64,
     /// Order records that it delivered.
     pub delivered: u64,
@@ -207,7 +207,7 @@ impl JobAccount {
     pub fn of(progress: &Progress, truth: &Account) -> Self {
         let verdict = truth.verdict();
         Self {
-            read: progress.orders.values().sum(),
+            read: progress.orders.values().sum::<u64>() - progress.orders_in(RecordState::Dropped),
             delivered: progress.orders_in(RecordState::Delivered),
             retried: progress.retried,
             quarantined: progress.orders_in(RecordState::Quarantined),

@@ -1,10 +1,13 @@
 //! Drives one rollout under its lease: does what its state asks for, until it is over, waits for a person, or the lease is lost.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use stecker_model::{
     Name,
-    api::{CallNumbers, MoveState, RolloutEvent, RolloutInfo, RolloutState, RolloutWatch},
+    api::{
+        CallNumbers, MoveState, RolloutEvent, RolloutInfo, RolloutState, RolloutWatch, ShadowRequest,
+        ShadowVerdict, StartTaping,
+    },
 };
 use stecker_store::{Lease, Moved, Restored, RolloutStep, StoreError};
 
@@ -13,14 +16,16 @@ use super::{
     plan::with_release,
     prepare::{self, Fit},
 };
-use crate::{FlowError, engine::Inner};
+use crate::{Engine, FlowError, engine::Inner};
 
 /// How long a step may take before the lease is renewed is up to the renewal beside it; this is how often a state is looked at that has nothing to do.
 const LOOK: Duration = Duration::from_millis(500);
-/// Times that a connection is looked at anew, because it was changed between the look and the move.
-const AGAIN: u32 = 3;
 /// Looks at what is on its way, after which nobody waits for it any more: a minute.
 const SETTLING: u32 = 120;
+/// In milliseconds: for how long calls are recorded, if there are so few. What there is then has to do.
+const RECORDING: i64 = 600_000;
+/// Differences that a rollout tells of; the report has all.
+const PLACES: usize = 5;
 
 /// Whether any connection still runs the release before.
 pub(crate) fn is_waiting(info: &RolloutInfo) -> bool {
@@ -32,7 +37,7 @@ pub(crate) fn has_moved(info: &RolloutInfo) -> bool {
     info.connections.iter().any(|one| one.state == MoveState::Moved)
 }
 
-pub(super) async fn drive(inner: &Inner, lease: &Lease, name: &Name) {
+pub(super) async fn drive(inner: &Arc<Inner>, lease: &Lease, name: &Name) {
     let working = async {
         loop {
             match step(inner, lease, name).await {
@@ -88,7 +93,7 @@ async fn rest(inner: &Inner) {
 }
 
 /// Does what there is to do; true: it is over.
-async fn step(inner: &Inner, lease: &Lease, name: &Name) -> Result<bool, FlowError> {
+async fn step(inner: &Arc<Inner>, lease: &Lease, name: &Name) -> Result<bool, FlowError> {
     let info = inner.store.rollout(&lease.tenant, name).await?;
     if info.state.is_over() {
         return Ok(true);
@@ -116,7 +121,7 @@ async fn step(inner: &Inner, lease: &Lease, name: &Name) -> Result<bool, FlowErr
 }
 
 struct Work<'w> {
-    inner: &'w Inner,
+    inner: &'w Arc<Inner>,
     lease: &'w Lease,
     info: &'w RolloutInfo,
 }
@@ -154,8 +159,83 @@ impl Work<'_> {
         }
     }
 
+    /// Plays recorded calls of the connections that are moved first; records some where there are too few.
     async fn shadow(&self) -> Result<(), FlowError> {
-        self.happened(RolloutEvent::Shadowed, Vec::new()).await
+        let Some(calls) = self.info.request.shadow else {
+            return self.happened(RolloutEvent::Shadowed, Vec::new()).await;
+        };
+        let (engine, tenant) = (Engine::of(self.inner), &self.lease.tenant);
+        let waited = self.now().saturating_sub(self.info.state_since);
+        let first = || self.info.connections.iter().filter(|one| one.wave == 1);
+        for one in first() {
+            let list = engine.tapes(tenant, &one.connection).await?;
+            let usable = list.tapes.iter().filter(|tape| tape.release == one.from).count();
+            if usable >= calls as usize || waited >= RECORDING {
+                continue;
+            }
+            if list.taping.is_none() {
+                let left = u32::try_from(calls as usize - usable).unwrap_or(calls);
+                let wish = StartTaping {
+                    calls: left.clamp(1, 500),
+                    ..StartTaping::default()
+                };
+                let by = stecker_store::rollout_unit(&self.info.name);
+                engine.start_taping(tenant, &one.connection, &wish, &by).await?;
+                self.told(format!("recording {left} calls of `{}`", one.connection))
+                    .await?;
+            }
+            rest(self.inner).await;
+            return Ok(());
+        }
+        let mut notes = Vec::new();
+        for one in first() {
+            let options = ShadowRequest {
+                release: self.info.to.to_string(),
+                config: self.info.request.config.clone(),
+                calls: Some(calls.clamp(1, 500)),
+                ..ShadowRequest::default()
+            };
+            let report = engine
+                .shadow(tenant, &one.connection, &self.info.to, None, &options)
+                .await?;
+            match report.verdict {
+                ShadowVerdict::Pass => notes.push(format!(
+                    "on {} recorded calls of `{}`, it did what the running release does",
+                    report.compared, one.connection
+                )),
+                ShadowVerdict::Unknown => notes.push(format!(
+                    "nothing of `{}` was recorded that it could be tried on",
+                    one.connection
+                )),
+                ShadowVerdict::Fail => {
+                    let places: Vec<_> = report
+                        .differences
+                        .iter()
+                        .take(PLACES)
+                        .map(|difference| format!("{} × {}", difference.count, difference.place))
+                        .collect();
+                    notes.push(format!(
+                        "on {} recorded calls of `{}`, it does something else: {} ({}); `stecker shadow {} --release {}` shows all of it",
+                        report.compared,
+                        one.connection,
+                        report.reasons.join("; "),
+                        places.join(", "),
+                        one.connection,
+                        self.info.to
+                    ));
+                    return self.happened(RolloutEvent::Unfit, notes).await;
+                }
+            }
+        }
+        self.happened(RolloutEvent::Shadowed, notes).await
+    }
+
+    async fn told(&self, what: String) -> Result<(), FlowError> {
+        self.note(RolloutStep {
+            notes: vec![what],
+            ..RolloutStep::default()
+        })
+        .await
     }
 
     async fn move_wave(&self) -> Result<(), FlowError> {
@@ -166,38 +246,31 @@ impl Work<'_> {
             .iter()
             .filter(|one| one.state == MoveState::Waiting && one.wave <= self.info.wave);
         for one in due {
-            for _ in 0..AGAIN {
-                let Some(stored) = self.inner.store.connection(tenant, &one.connection).await? else {
-                    break;
-                };
-                let spec = with_release(&stored.spec, &self.info.to, &self.info.request);
-                let moved = self
-                    .inner
-                    .store
-                    .move_connection(
-                        self.lease,
-                        &self.info.name,
-                        &spec,
-                        stored.generation,
-                        &self.info.to,
-                        self.now(),
-                    )
-                    .await?;
-                let what = match moved {
-                    Moved::Already => break,
-                    Moved::Moved(_) => format!("`{}` runs the new release", one.connection),
-                    Moved::Left => format!(
-                        "`{}` was changed by somebody meanwhile and is left as it is",
-                        one.connection
-                    ),
-                };
-                self.note(RolloutStep {
-                    notes: vec![what],
-                    ..RolloutStep::default()
-                })
+            let Some(stored) = self.inner.store.connection(tenant, &one.connection).await? else {
+                continue;
+            };
+            let spec = with_release(&stored.spec, &self.info.to, &self.info.request);
+            let moved = self
+                .inner
+                .store
+                .move_connection(
+                    self.lease,
+                    &self.info.name,
+                    &spec,
+                    stored.generation,
+                    &self.info.to,
+                    self.now(),
+                )
                 .await?;
-                break;
-            }
+            let what = match moved {
+                Moved::Already => continue,
+                Moved::Moved(_) => format!("`{}` runs the new release", one.connection),
+                Moved::Left => format!(
+                    "`{}` was changed by somebody meanwhile and is left as it is",
+                    one.connection
+                ),
+            };
+            self.told(what).await?;
         }
         self.happened(RolloutEvent::Moved, Vec::new()).await
     }
@@ -287,11 +360,7 @@ impl Work<'_> {
                     one.connection
                 ),
             };
-            self.note(RolloutStep {
-                notes: vec![what],
-                ..RolloutStep::default()
-            })
-            .await?;
+            self.told(what).await?;
         }
         self.settle_rest().await?;
         self.happened(RolloutEvent::Restored, Vec::new()).await

@@ -6,7 +6,7 @@ use stecker_model::{
     ConnectionSpec, Digest, FlowSpec, Name, Setup,
     api::{Fault, PlannedMove, RolloutPlan, StartRollout},
 };
-use stecker_registry::Inspection;
+use stecker_registry::{Inspection, manifest::Sunset};
 use stecker_store::{ReleaseRow, Stored};
 use stecker_trust::compat::CapabilityDiff;
 
@@ -269,7 +269,7 @@ fn upstream(new: &Inspection) -> Vec<String> {
     new.manifest
         .upstream
         .iter()
-        .map(|api| match &api.sunset {
+        .map(|api| match api.sunset.and_then(Sunset::date) {
             Some(sunset) => format!("{} {}, until {sunset}", api.system, api.api_version),
             None => format!("{} {}", api.system, api.api_version),
         })

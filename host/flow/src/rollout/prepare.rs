@@ -1,6 +1,8 @@
 //! Whether a release can be moved to: loaded, verified, linked, its configuration checked, and its systems tried, all of it on instances that are
 //! thrown away and with a storage whose writes nobody sees.
 
+use std::time::Duration;
+
 use futures_util::{FutureExt as _, future::join_all};
 use stecker_model::{
     Name,
@@ -13,6 +15,10 @@ use crate::{FlowError, engine::Inner, sessions::bind_candidate};
 
 /// Systems that are tried at the same time.
 const AT_ONCE: usize = 8;
+/// A system that fails now and then does so here, too.
+const TRIES: u32 = 5;
+/// Before the second try; longer before each one after it.
+const BETWEEN: Duration = Duration::from_millis(300);
 
 /// What preparing comes to.
 pub(super) enum Fit {
@@ -94,12 +100,22 @@ async fn try_out(
     let limits = inner.supplies.tenant_limits(tenant).await?;
     let spec = with_release(&stored.spec, &info.to, request);
     let session = bind_candidate(&inner.supplies, release, tenant, &spec, &limits).await?;
-    Ok(match session.check().await.result {
-        Ok(probes) => probes
-            .into_iter()
-            .find(|probe| !probe.ok)
-            .map(|probe| format!("{connection}: {}: {}", probe.name, probe.message)),
-        Err(CallError::NoRole(_)) => None,
-        Err(error) => Some(format!("{connection}: {error}")),
-    })
+    let mut wrong = None;
+    for turn in 0..TRIES {
+        if turn > 0 {
+            tokio::time::sleep(BETWEEN * turn).await;
+        }
+        wrong = match session.check().await.result {
+            Ok(probes) => probes
+                .into_iter()
+                .find(|probe| !probe.ok)
+                .map(|probe| format!("{connection}: {}: {}", probe.name, probe.message)),
+            Err(CallError::NoRole(_)) => None,
+            Err(error) => Some(format!("{connection}: {error}")),
+        };
+        if wrong.is_none() {
+            break;
+        }
+    }
+    Ok(wrong)
 }

@@ -66,7 +66,7 @@ pub struct FlowStorage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct KindStorage {
-    /// `releases`, `guest-storage`, `webhooks` or `audit`.
+    /// `releases`, `guest-storage`, `tapes`, `webhooks` or `audit`.
     pub kind: String,
     /// Rows.
     pub rows: u64,

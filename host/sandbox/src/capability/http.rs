@@ -59,6 +59,7 @@ pub(super) fn exchange_of<'a>(caller: &'a Caller, budget: &'a ResponseBudget) ->
         meter: &caller.meter,
         credentials: &caller.bound.binding.credentials,
         scrubber: &caller.bound.scrubber,
+        recorder: caller.options.recorder(),
     }
 }
 

@@ -33,7 +33,11 @@ use super::{
     http::denied,
     log::{LogSink, Output},
 };
-use crate::{binding::Denial, call::CallState};
+use crate::{
+    binding::Denial,
+    call::{CallState, Caller},
+    tape::TimeOfDay,
+};
 
 /// Offered to a guest for one write; it also bounds what the host allocates for one.
 const WRITE_AT_ONCE: usize = 64 << 10;
@@ -124,8 +128,8 @@ fn add_timezone(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     timezone.func_wrap("utc-offset", |_, (_,): (Datetime,)| Ok((0_i32,)))
 }
 
-/// `clock_start`: the moment that the monotonic clock counts from.
-pub(crate) fn context(log: &Arc<LogSink>, clock_start: Instant) -> WasiCtx {
+pub(crate) fn context(caller: &Caller) -> WasiCtx {
+    let (log, clock_start) = (&caller.log, caller.clock_start);
     let output = |output| GuestOutput {
         log: Arc::clone(log),
         output,
@@ -138,12 +142,12 @@ pub(crate) fn context(log: &Arc<LogSink>, clock_start: Instant) -> WasiCtx {
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .socket_addr_check(|_, _| Box::pin(async { false }))
-        .wall_clock(WallClock)
+        .wall_clock(WallClock(Arc::clone(&caller.time)))
         .monotonic_clock(MonotonicClock { start: clock_start })
         .build()
 }
 
-struct WallClock;
+struct WallClock(Arc<TimeOfDay>);
 
 impl HostWallClock for WallClock {
     fn resolution(&self) -> Duration {
@@ -151,7 +155,7 @@ impl HostWallClock for WallClock {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(clock::now())
+        Duration::from_millis(self.0.now())
     }
 }
 

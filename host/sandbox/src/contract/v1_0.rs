@@ -132,7 +132,7 @@ impl log::Host for CallState {
 
 impl clock::Host for CallState {
     fn now(&mut self) -> wasmtime::Result<types::Timestamp> {
-        Ok(capability::clock::now())
+        Ok(self.caller.time.now())
     }
 
     fn monotonic_ms(&mut self) -> wasmtime::Result<u64> {

@@ -53,6 +53,7 @@ use crate::{
     blob::Stored,
     error::BindError,
     meter::Meter,
+    tape::{Recorder, Take},
     upstream::{Pass, Upstreams, Way},
 };
 use body::{Body, Pieces};
@@ -69,7 +70,7 @@ use redirect::Wanted;
 use resolve::Resolver;
 use scrub::Scrubber;
 use sink::Sink;
-use wire::{Answers, AskedRequest, Asker, Wire};
+use wire::{Answers, Wire};
 
 /// For one exchange, whatever the guest asks for.
 const MAX_TIME: Duration = Duration::from_secs(120);
@@ -88,6 +89,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) meter: &'a Meter,
     pub(crate) credentials: &'a Arc<dyn Credentials>,
     pub(crate) scrubber: &'a Arc<Scrubber>,
+    /// Takes down what goes over the wire, if somebody wants to have it.
+    pub(crate) recorder: Option<&'a Recorder>,
 }
 
 impl<'a> Exchange<'a> {
@@ -253,20 +256,41 @@ impl Egress {
         Ok(answer)
     }
 
-    /// One answer, behind as many redirects as the guest wants to follow.
+    /// One answer, behind as many redirects as the guest wants to follow, and what is taken down of it.
     async fn attempt(
+        &self,
+        wanted: Wanted,
+        hops: u8,
+        deadline: Instant,
+        sink: Option<Sink<'_>>,
+        exchange: Exchange<'_>,
+    ) -> Result<((HttpResponse, Option<Stored>), Option<UsedToken>), Failure> {
+        let mut take = Take::new(exchange.recorder, exchange.scrubber);
+        if sink.is_some() || matches!(wanted.body, Body::Pieces(_)) {
+            // What goes past the guest's memory goes past the tape.
+            take.truncate();
+        }
+        let ended = self.follow(wanted, hops, deadline, sink, exchange, &mut take);
+        let ended = ended.await;
+        take.ended(ended.as_ref().map(|((response, _), _)| response));
+        ended
+    }
+
+    async fn follow(
         &self,
         mut wanted: Wanted,
         mut hops: u8,
         deadline: Instant,
         sink: Option<Sink<'_>>,
         exchange: Exchange<'_>,
+        take: &mut Take<'_>,
     ) -> Result<((HttpResponse, Option<Stored>), Option<UsedToken>), Failure> {
         let traffic = Traffic {
             meter: exchange.meter,
             quota: &self.quota,
         };
         let (outgoing, mut used) = self.prepare(&wanted, exchange).await?;
+        take.asked(|| wire::asked(&wanted));
         // Before there is a place for it: what waits for its turn must not keep more urgent requests of the connection out.
         let pass = self.way.enter(&outgoing.url, exchange.priority, deadline).await?;
         let _place = self.quota.enter(&self.limits, deadline).await?;
@@ -275,12 +299,16 @@ impl Egress {
             let Some(next) = wanted.redirected(response.status().as_u16(), response.headers()) else {
                 break;
             };
+            take.redirected(response.status().as_u16(), || {
+                client::for_guest(response.headers(), None)
+            });
             // Nobody reads the answer on the way; its connection is closed with it.
             drop(response);
             wanted = next.map_err(|denial| Failure::from(denial).after_sending())?;
             let prepared = self.prepare(&wanted, exchange).await;
             let (outgoing, used_here) = prepared.map_err(Failure::after_sending)?;
             used = used_here;
+            take.asked(|| wire::asked(&wanted));
             let pass = self.way.enter(&outgoing.url, exchange.priority, deadline).await;
             let pass = pass.map_err(|error| Failure::from(error).after_sending())?;
             let answer = self.transmit(outgoing, pass, traffic, deadline).await;
@@ -374,18 +402,7 @@ impl Egress {
             };
             used = self.credentials.inject(name, outbound, exchange.supply()).await?;
         }
-        let asked = || AskedRequest {
-            by: Asker::Guest,
-            method: wanted.method.as_str().to_owned(),
-            url: wanted.url.clone(),
-            headers: wire::seen(&wanted.headers),
-            body: match &wanted.body {
-                Body::Bytes(bytes) => Some(bytes.clone()),
-                Body::None | Body::Pieces(_) => None,
-            },
-            credential: wanted.credential.clone(),
-            idempotency_header: wanted.idempotency.as_ref().map(|name| name.as_str().to_owned()),
-        };
+        let asked = || wire::asked(wanted);
         let carrier = self.wire.carrier(&url, carve_outs, asked).map_err(|error| {
             not_sent(
                 ErrorCode::Transient,

@@ -22,6 +22,7 @@ mod blobs;
 mod bounds;
 mod names;
 mod redirects;
+mod tapes;
 mod upstreams;
 mod urls;
 
@@ -158,6 +159,7 @@ async fn send_with(
 ) -> (Result<HttpResponse, Failure>, Meter) {
     let (meter, budget) = (Meter::default(), ResponseBudget::of(max));
     let exchange = Exchange {
+        recorder: None,
         priority: Priority::default(),
         remaining: Duration::from_secs(30),
         budget: &budget,
@@ -495,6 +497,7 @@ async fn credentials_that_are_not_given() {
     let unbound = error({
         let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_BODY));
         let exchange = Exchange {
+            recorder: None,
             priority: Priority::default(),
             remaining: Duration::from_secs(30),
             budget: &budget,

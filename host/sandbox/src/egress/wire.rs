@@ -17,7 +17,9 @@ use reqwest::{Method, header::HeaderMap};
 use stecker_model::ErrorCode;
 use url::Url;
 
-use super::{Failure, address::CarveOuts, cause, maybe_sent, not_sent, pool::Pool};
+use super::{
+    Failure, address::CarveOuts, body::Body, cause, maybe_sent, not_sent, pool::Pool, redirect::Wanted,
+};
 
 /// Answers the requests of a session instead of the network ([`Release::bind_answered`](crate::Release::bind_answered)).
 ///
@@ -119,8 +121,24 @@ impl Wire {
     }
 }
 
+/// A guest's request as whoever answers sees it.
+pub(super) fn asked(wanted: &Wanted) -> AskedRequest {
+    AskedRequest {
+        by: Asker::Guest,
+        method: wanted.method.as_str().to_owned(),
+        url: wanted.url.clone(),
+        headers: seen(&wanted.headers),
+        body: match &wanted.body {
+            Body::Bytes(bytes) => Some(bytes.clone()),
+            Body::None | Body::Pieces(_) => None,
+        },
+        credential: wanted.credential.clone(),
+        idempotency_header: wanted.idempotency.as_ref().map(|name| name.as_str().to_owned()),
+    }
+}
+
 /// Headers as whoever answers sees them.
-pub(super) fn seen(headers: &HeaderMap) -> Vec<(String, String)> {
+fn seen(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     headers
         .iter()

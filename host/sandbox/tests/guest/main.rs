@@ -11,5 +11,6 @@ mod cache;
 mod calls;
 mod loading;
 mod support;
+mod tapes;
 mod warm;
 mod wasi_http;

@@ -32,6 +32,7 @@ use super::{AppState, auth, routes};
         (name = "replays", description = "Records sent again on purpose."),
         (name = "rollouts", description = "Connections moved to another release while they work."),
         (name = "secrets", description = "The vault: secrets go in and never come out."),
+        (name = "shadow", description = "Recorded calls, and what another release would make of them."),
         (name = "denials", description = "What plugins asked for and were refused."),
         (name = "trust", description = "Whose releases are loaded, and by which signatures."),
         (name = "upstreams", description = "What systems still take, and which of them are down."),

@@ -12,6 +12,7 @@ mod recovery;
 mod replays;
 mod rollouts;
 mod secrets;
+mod shadow;
 mod storage;
 mod tenants;
 mod trust;
@@ -32,6 +33,7 @@ use stecker_model::api::{
 };
 use stecker_model::api::{CloseUpstream, UpstreamInfo};
 use stecker_model::api::{ExplainRequest, Explanation};
+use stecker_model::api::{ShadowReport, ShadowRequest, StartTaping, TapeList, TapesCleared};
 use stecker_model::{
     Authorization, Authorize, Authorized, Digest, Name, PluginRef, RecordId, RotateKeys, RotatedKeys,
     SecretInfo, SetSecret, Setup, StreamInfo, TenantLimits,
@@ -555,6 +557,30 @@ impl Operations for Service {
 
     async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, Problem> {
         explain::explain(self, request).await
+    }
+
+    async fn tapes(&self, connection: &Name) -> Result<TapeList, Problem> {
+        shadow::tapes(self, connection).await
+    }
+
+    async fn tape(&self, connection: &Name, id: &str) -> Result<serde_json::Value, Problem> {
+        shadow::tape(self, connection, id).await
+    }
+
+    async fn start_taping(&self, connection: &Name, wish: &StartTaping) -> Result<TapeList, Problem> {
+        shadow::start(self, connection, wish).await
+    }
+
+    async fn stop_taping(&self, connection: &Name) -> Result<TapeList, Problem> {
+        shadow::stop(self, connection).await
+    }
+
+    async fn clear_tapes(&self, connection: &Name) -> Result<TapesCleared, Problem> {
+        shadow::clear(self, connection).await
+    }
+
+    async fn shadow(&self, connection: &Name, request: &ShadowRequest) -> Result<ShadowReport, Problem> {
+        shadow::shadow(self, connection, request).await
     }
 
     async fn denials(&self, filter: &DenialFilter) -> Result<DenialList, Problem> {

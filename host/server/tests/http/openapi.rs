@@ -8,13 +8,15 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 71] = [
+const OPERATIONS: [&str; 77] = [
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
     "get /api/v1/at-risk",
     "get /api/v1/connections",
     "get /api/v1/connections/{name}",
     "get /api/v1/connections/{name}/streams",
+    "get /api/v1/connections/{name}/tapes",
+    "get /api/v1/connections/{name}/tapes/{id}",
     "get /api/v1/denials",
     "get /api/v1/denials/{id}",
     "get /api/v1/doctor",
@@ -47,6 +49,10 @@ const OPERATIONS: [&str; 71] = [
     "post /api/v1/connections/{name}/check",
     "post /api/v1/connections/{name}/close-circuit",
     "post /api/v1/connections/{name}/open-circuit",
+    "post /api/v1/connections/{name}/shadow",
+    "post /api/v1/connections/{name}/tapes/clear",
+    "post /api/v1/connections/{name}/tapes/start",
+    "post /api/v1/connections/{name}/tapes/stop",
     "post /api/v1/denials/clear",
     "post /api/v1/flows/{name}/pause",
     "post /api/v1/flows/{name}/reconcile",

@@ -15,6 +15,7 @@ mod rotate;
 mod rows;
 mod seal;
 mod signing;
+mod tapes;
 
 use std::{
     collections::HashMap,
@@ -28,6 +29,7 @@ pub use error::VaultError;
 pub use master::{InvalidMasterKey, MasterKey, MasterKeySource, MasterKeys};
 pub use rotate::Rotated;
 pub(crate) use signing::remove_signing;
+pub use tapes::NewTape;
 
 use crate::{
     AuditEntry, Store, StoreError, audit,

@@ -10,6 +10,7 @@ use super::{
     keys::{self, Wrapped},
     rows::{Part, at, bound, damaged},
     seal::DataKey,
+    tapes,
 };
 use crate::{
     AuditEntry, StoreError, audit,
@@ -163,6 +164,7 @@ impl Vault {
         if left.int("n")? > 0 {
             return Ok(false);
         }
+        tapes::drop_old(&mut tx, tenant, newest).await?;
         for row in &rows {
             sqlx::query("DELETE FROM vault_keys WHERE tenant = $1 AND version = $2")
                 .bind(tenant.as_str())

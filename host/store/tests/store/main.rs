@@ -25,6 +25,7 @@ mod recovery;
 mod replay_jobs;
 mod replays;
 mod retention;
+mod taping;
 mod tenants;
 mod trusting;
 mod upstreams;

@@ -245,8 +245,8 @@ async fn storage_is_known_without_counting(world: World) {
         (5, 2, 5, bytes, 4)
     );
     let kinds: Vec<_> = storage.other.iter().map(|kind| kind.kind.as_str()).collect();
-    assert_eq!(kinds, ["releases", "guest-storage", "webhooks", "audit"]);
-    assert!(storage.other[3].rows > 0);
+    assert_eq!(kinds, ["releases", "guest-storage", "tapes", "webhooks", "audit"]);
+    assert!(storage.other[4].rows > 0);
     drop(lease);
 }
 

@@ -343,6 +343,7 @@ impl Client {
         };
         let (meter, budget) = (Meter::default(), ResponseBudget::for_guest(1 << 20));
         let exchange = Exchange {
+            recorder: None,
             priority: stecker_model::Priority::default(),
             remaining,
             budget: &budget,
@@ -548,6 +549,7 @@ async fn the_token_url_needs_the_operators_grant_and_is_not_the_guests_to_use() 
     };
     let (meter, budget) = (Meter::default(), ResponseBudget::for_guest(1 << 20));
     let exchange = Exchange {
+        recorder: None,
         priority: stecker_model::Priority::default(),
         remaining: Duration::from_secs(30),
         budget: &budget,

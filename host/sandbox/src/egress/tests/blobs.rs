@@ -94,6 +94,7 @@ impl Blobs {
     ) -> Result<(HttpResponse, Option<Stored>), Failure> {
         let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_BODY));
         let exchange = Exchange {
+            recorder: None,
             priority: Priority::default(),
             remaining: Duration::from_secs(30),
             budget: &budget,

@@ -102,6 +102,7 @@ impl World {
     ) -> Result<HttpResponse, Failure> {
         let (meter, budget) = (Meter::default(), ResponseBudget::of(MAX_BODY));
         let exchange = Exchange {
+            recorder: None,
             remaining: Duration::from_millis(within),
             priority,
             budget: &budget,

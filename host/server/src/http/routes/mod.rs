@@ -14,6 +14,7 @@ mod replays;
 mod rollouts;
 mod secrets;
 mod setups;
+mod shadow;
 mod storage;
 mod tenants;
 mod trust;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(releases::routes())
         .merge(connections::routes())
         .merge(secrets::routes())
+        .merge(shadow::routes())
         .merge(recovery::routes())
         .merge(explain::routes())
         .merge(replays::routes())
