@@ -214,7 +214,12 @@ fn one(stock: &Stock, wished: &ResolveWish, wish: &Wish) -> Resolved {
 fn note(note: &Note) -> String {
     match note {
         Note::Yanked { reason } => format!("yanked: {reason}"),
-        Note::Deprecated { deprecation } => format!("deprecated: {}", deprecation.message),
+        Note::Deprecated { deprecation } => {
+            let by = deprecation
+                .deadline
+                .map_or_else(String::new, |deadline| format!(" (until {deadline})"));
+            format!("deprecated{by}: {}", deprecation.message)
+        }
     }
 }
 

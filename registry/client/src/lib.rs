@@ -4,16 +4,19 @@
 //! - `client`: requests, with what a registry wants to know of who asks.
 //! - `push`: blobs, manifests, a release with what is said about it.
 //! - `pull`: the same back.
+//! - `manage`: finding, yanking and deprecating releases, where the registry is one of ours.
 
 mod auth;
 mod client;
 mod error;
+mod manage;
 mod pull;
 mod push;
 
 pub use auth::Credentials;
 pub use client::Registry;
 pub use error::ClientError;
+pub use manage::Search;
 pub use pull::Pulled;
 pub use push::Pushed;
 

@@ -19,7 +19,7 @@ use stecker_trust::Bundle;
 pub const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
 /// Bytes of a component, at most; what is larger is refused by the gate anyway.
-const COMPONENT: u64 = 64 * 1024 * 1024;
+pub(crate) const COMPONENT: u64 = 64 * 1024 * 1024;
 /// Bytes of what is said about a release, at most.
 const ABOUT: u64 = 4 * 1024 * 1024;
 
@@ -308,7 +308,7 @@ async fn component_of(
 }
 
 /// The same digest, as the registry has it.
-fn own(digest: &stecker_model::Digest) -> Result<Digest, String> {
+pub(crate) fn own(digest: &stecker_model::Digest) -> Result<Digest, String> {
     digest
         .as_str()
         .parse()

@@ -117,7 +117,7 @@ pub async fn serve(
     };
     let collecting = tokio::spawn(collect(registry.clone()));
     told(address);
-    let served = axum::serve(listener, http.router())
+    let served = axum::serve(listener, crate::router(http, ""))
         .with_graceful_shutdown(stop)
         .await;
     collecting.abort();

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{PublishPlugin, PullPlugin, Versions};
+use super::{
+    DeprecatePlugin, InfoOf, PublishPlugin, PullPlugin, ReleaseOf, SearchPlugins, Versions, YankPlugin,
+};
 
 use super::CheckPlugin;
 
@@ -75,6 +77,38 @@ again; a version is published once and never as something else.")]
         after_help = "Examples:\n  stecker plugin versions acme/shop\n  stecker plugin versions acme/shop --json"
     )]
     Versions(Versions),
+    /// Find plugins in a registry
+    #[command(after_help = "Examples:
+  stecker plugin search
+  stecker plugin search shop orders --registry https://registry.acme.example
+  stecker plugin search shop --json")]
+    Search(SearchPlugins),
+    /// Show all that a registry knows of a release
+    #[command(after_help = "Examples:
+  stecker plugin info acme/shop
+  stecker plugin info acme/shop@1.4.2 --json
+
+Roles, what it asks for, the systems behind it and when their APIs end, signatures, and whether it was yanked or is deprecated. A signature is
+named by what it calls its key, and not verified: `stecker trust` says who is believed.")]
+    Info(InfoOf),
+    /// Take a release out of what a registry offers
+    #[command(after_help = "Examples:
+  stecker plugin yank acme/shop@1.4.2 --reason 'wrong totals for refunds, use 1.4.3'
+
+No range comes to it any more. Who has it pinned, or asks for exactly this version, still gets it, with a warning.")]
+    Yank(YankPlugin),
+    /// Offer a yanked release again
+    #[command(after_help = "Examples:\n  stecker plugin unyank acme/shop@1.4.2")]
+    Unyank(ReleaseOf),
+    /// Tell whoever uses a release to move on
+    #[command(after_help = "Examples:
+  stecker plugin deprecate acme/shop@1.4.2 --message 'speaks an API that ends; use 2.0' --deadline 2027-03-31
+
+It is still offered, with a warning; `stecker outdated` names who uses it.")]
+    Deprecate(DeprecatePlugin),
+    /// Take a deprecation back
+    #[command(after_help = "Examples:\n  stecker plugin undeprecate acme/shop@1.4.2")]
+    Undeprecate(ReleaseOf),
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod explain;
 mod flow;
 mod key;
 mod lock;
+mod manage;
 mod plugin;
 mod publish;
 mod quarantine;

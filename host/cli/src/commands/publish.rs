@@ -12,7 +12,7 @@ use stecker_model::{
     api::{AddSignature, Problem},
 };
 use stecker_registry::PluginName;
-use stecker_registry_client::{ClientError, Credentials, Registry};
+use stecker_registry_client::{ClientError, Credentials, Registry, Search};
 
 use super::key;
 use crate::{
@@ -20,15 +20,34 @@ use crate::{
     failure::{Failure, Result, failed, file},
     output::{Output, dim, good, warn},
     progress::Progress,
-    target::Target,
+    target::{self, Target},
 };
 
-fn registry(at: &AtRegistry) -> Result<Registry> {
+/// The registry that is named; else the one of the host that is named or runs in the data folder, as whom that knows; else the usual one here.
+pub(crate) fn registry(globals: &Globals, output: Output, at: &AtRegistry) -> Result<Registry> {
+    const USUAL: &str = "http://127.0.0.1:7421";
     stecker_server::install_crypto();
-    Registry::at(&at.registry, Credentials::of_environment()).map_err(|error| refused(&error))
+    let named = at
+        .registry
+        .clone()
+        .map(|registry| (registry, Credentials::of_environment()));
+    let (address, credentials) = match named {
+        Some(named) => named,
+        None => match target::server(globals)? {
+            Some((url, token)) => (url, Some(Credentials::Token(token.into()))),
+            None => (USUAL.to_owned(), Credentials::of_environment()),
+        },
+    };
+    let registry = Registry::at(&address, credentials).map_err(|error| refused(&error))?;
+    if registry.is_exposed() {
+        output.note(&warn(
+            "warning: the password or token goes to that registry without encryption; use https",
+        ));
+    }
+    Ok(registry)
 }
 
-fn refused(error: &ClientError) -> Failure {
+pub(crate) fn refused(error: &ClientError) -> Failure {
     failed("registry", error.to_string()).into()
 }
 
@@ -51,7 +70,7 @@ struct Published {
     warnings: Vec<String>,
 }
 
-pub(crate) async fn publish(output: Output, words: PublishPlugin) -> Result<()> {
+pub(crate) async fn publish(globals: &Globals, output: Output, words: PublishPlugin) -> Result<()> {
     let bytes = fs::read(&words.file).map_err(|error| {
         file(
             "read",
@@ -71,7 +90,7 @@ pub(crate) async fn publish(output: Output, words: PublishPlugin) -> Result<()> 
     if let Some(path) = &words.sign_with {
         bundles.push(key::bundle(&inspection, &key::secret(path)?).into_bytes());
     }
-    let registry = registry(&words.at)?;
+    let registry = registry(globals, output, &words.at)?;
     let mut published = Published {
         release: format!("{}@{}", inspection.manifest.name, inspection.manifest.version),
         registry: registry.address(),
@@ -121,8 +140,8 @@ async fn offered(registry: &Registry, repository: &str) -> Result<Vec<Version>> 
     Ok(versions)
 }
 
-pub(crate) async fn versions(output: Output, words: Versions) -> Result<()> {
-    let registry = registry(&words.at)?;
+pub(crate) async fn versions(globals: &Globals, output: Output, words: Versions) -> Result<()> {
+    let registry = registry(globals, output, &words.at)?;
     let repository = stecker_package::repository(&words.at.prefix, &words.plugin);
     let versions = offered(&registry, &repository).await?;
     let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
@@ -148,7 +167,7 @@ struct Got {
 }
 
 /// A name, and what is asked of its version.
-fn asked(text: &str) -> Result<(PluginName, VersionReq)> {
+pub(crate) fn asked(text: &str) -> Result<(PluginName, VersionReq)> {
     let usage = |reason: String| Failure::Usage(reason);
     let (name, range) = text
         .split_once('@')
@@ -170,7 +189,7 @@ fn asked(text: &str) -> Result<(PluginName, VersionReq)> {
 
 pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -> Result<()> {
     let (name, range) = asked(&words.plugin)?;
-    let registry = registry(&words.at)?;
+    let registry = registry(globals, output, &words.at)?;
     let repository = stecker_package::repository(&words.at.prefix, &name);
     // Who names a version gets it, also if it is no longer offered; the registry warns then.
     let exact = words
@@ -181,20 +200,9 @@ pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -
         Some(version) => vec![version],
         None => offered(&registry, &repository).await?,
     };
-    let version = versions
-        .iter()
-        .rev()
-        .find(|version| range.matches(version))
-        .ok_or_else(|| {
-            let there: Vec<String> = versions.iter().map(ToString::to_string).collect();
-            failed(
-                "no-release",
-                format!(
-                    "no release of {name} is within `{range}`; there are {}",
-                    there.join(", ")
-                ),
-            )
-        })?;
+    let Some(version) = versions.iter().rev().find(|version| range.matches(version)) else {
+        return Err(nothing_in(&registry, &name, &range, &versions).await);
+    };
     let release = format!("{name}@{version}");
     let bar = Progress::new(output, &format!("pulling {release}"));
     let tell = |done, all| bar.say(&so_far(&release, done, all));
@@ -240,6 +248,49 @@ pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -
         }
     })?;
     Ok(())
+}
+
+/// Why nothing is within a range. What was yanked is named: whoever needs it can ask for exactly that.
+async fn nothing_in(
+    registry: &Registry,
+    name: &PluginName,
+    range: &VersionReq,
+    offered: &[Version],
+) -> Failure {
+    let search = Search {
+        name: Some(name.clone()),
+        ..Search::default()
+    };
+    // A registry of another make does not say; then there is no more to be said.
+    let all = registry.releases(&search).await.unwrap_or_default();
+    let yanked: Vec<String> = all
+        .iter()
+        .filter(|release| range.matches(&release.version))
+        .filter_map(|release| {
+            let yank = release.yanked.as_ref()?;
+            Some(format!("{} was yanked ({})", release.version, yank.reason))
+        })
+        .collect();
+    if !yanked.is_empty() {
+        return failed(
+            "yanked",
+            format!(
+                "no release of {name} within `{range}` is offered: {}",
+                yanked.join("; ")
+            ),
+        )
+        .with_hint("choose another range, or name the version exactly, which pulls it with a warning")
+        .into();
+    }
+    let there: Vec<String> = offered.iter().map(ToString::to_string).collect();
+    failed(
+        "no-release",
+        format!(
+            "no release of {name} is within `{range}`; there are {}",
+            there.join(", ")
+        ),
+    )
+    .into()
 }
 
 /// A registry may give one plugin for another; the component says which it is.

@@ -178,9 +178,19 @@ async fn releases_are_yanked_and_deprecated(world: World) {
         world.get("/v2/a/tags/list?yanked=include").await.json()["tags"],
         json!(["1.0.0", "1.1.0"])
     );
-    for reference in ["1.0.0", image.as_str()] {
+    for (method, reference) in [
+        ("GET", "1.0.0"),
+        ("HEAD", "1.0.0"),
+        ("GET", image.as_str()),
+        ("HEAD", image.as_str()),
+    ] {
         let answer = world
-            .get(&format!("/v2/a/manifests/{reference}"))
+            .ask(
+                method,
+                &format!("/v2/a/manifests/{reference}"),
+                &[],
+                axum::body::Body::empty(),
+            )
             .await
             .expect(200);
         let warnings: Vec<_> = answer
