@@ -496,6 +496,12 @@ pub(crate) struct Serve {
     /// How long blobs are kept that nobody uses
     #[arg(long, value_name = "PERIOD", default_value = "90d")]
     pub(crate) keep_blobs: Period,
+    /// Serve no registry of plugins beside the API, and ask none which releases were yanked
+    #[arg(long)]
+    pub(crate) no_registry: bool,
+    /// Let whoever has no token pull from the registry
+    #[arg(long, conflicts_with = "no_registry")]
+    pub(crate) anonymous_pull: bool,
 }
 
 impl Serve {

@@ -18,7 +18,7 @@ use axum::Router;
 use stecker_distribution::Http;
 
 pub use gate::{COSIGN_SIGNATURE, PluginGate};
-pub use serve::{ServeError, ServeOptions, serve};
+pub use serve::{ServeError, ServeOptions, collect, serve};
 
 /// A registry of plugins, to be served or merged at the root: OCI's paths, where packages are found, and the management of releases. `prefix` stands
 /// before a plugin's name in the name of its repository, as for [`PluginGate::new`].

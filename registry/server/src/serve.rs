@@ -125,7 +125,8 @@ pub async fn serve(
     served.map_err(tried("serving ended".to_owned()))
 }
 
-async fn collect(registry: Registry) {
+/// Collects what nothing names, once an hour, for ever.
+pub async fn collect(registry: Registry) {
     loop {
         tokio::time::sleep(COLLECT).await;
         match registry.collect(true).await {

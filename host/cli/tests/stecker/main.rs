@@ -9,6 +9,7 @@
 mod bad_input;
 mod gate;
 mod host;
+mod registry;
 mod scaffold;
 mod webhook;
 mod words;

@@ -1,0 +1,124 @@
+//! Plugins in the registry of a host that serves: published, found, yanked, pulled, and what the host makes of it.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::json;
+
+use crate::{host::Serving, run};
+
+/// A plugin, if plugins were built.
+fn plugin() -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("STECKER_PLUGINS") else {
+        println!("skipped: STECKER_PLUGINS is not set; `cargo xtask test` sets it");
+        return None;
+    };
+    Some(PathBuf::from(folder).join("stecker-jq-0.1.0.wasm"))
+}
+
+#[test]
+fn a_release_lives_in_the_registry_of_the_host() {
+    let Some(file) = plugin() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let _serving = Serving::start(dir);
+    let file = file.to_str().unwrap();
+    run(dir, &["key", "new", "author.pem"]).expect(0);
+    let published = run(
+        dir,
+        &["plugin", "publish", file, "--sign-with", "author.pem", "--json"],
+    )
+    .expect(0)
+    .json();
+    assert_eq!(published["release"], "stecker/jq@0.1.0", "{published}");
+
+    let found = run(dir, &["plugin", "search", "JQ", "--json"]).expect(0).json();
+    assert_eq!(found[0]["name"], "stecker/jq", "{found}");
+    assert!(
+        run(dir, &["plugin", "search"])
+            .expect(0)
+            .stdout
+            .contains("stecker/jq")
+    );
+    assert!(
+        run(dir, &["plugin", "search", "nowhere"])
+            .expect(0)
+            .stdout
+            .contains("no plugin has")
+    );
+    let info = run(dir, &["plugin", "info", "stecker/jq", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(info["version"], "0.1.0");
+    assert!(info["signatures"][0]["key"].is_string(), "{info}");
+    let missing = run(dir, &["plugin", "info", "stecker/jq@2"]).expect(1).stderr;
+    assert!(missing.contains("there are 0.1.0"), "{missing}");
+
+    // In use: by a setup that names it.
+    run(dir, &["plugin", "pull", "stecker/jq@0.1", "--install"]).expect(0);
+    let setup = |version: &str| {
+        let text = format!(
+            "[[connection]]\nname = \"jq\"\nplugin = {{ name = \"stecker/jq\", version = \"{version}\" }}\n"
+        );
+        fs::write(dir.join("setup.toml"), text).unwrap();
+    };
+    setup("0.1");
+    run(dir, &["lock", "-f", "setup.toml"]).expect(0);
+    fs::remove_file(dir.join("setup.lock")).unwrap();
+
+    let release = "stecker/jq@0.1.0";
+    let deprecate = [
+        "plugin",
+        "deprecate",
+        release,
+        "--message",
+        "use 0.2",
+        "--deadline",
+        "2099-03-31",
+    ];
+    run(dir, &deprecate).expect(0);
+    let pulled = run(dir, &["plugin", "pull", "stecker/jq@0.1", "--output", "a.wasm"])
+        .expect(0)
+        .stdout;
+    assert!(pulled.contains("until 2099-03-31"), "{pulled}");
+    let locked = run(dir, &["lock", "-f", "setup.toml"]).expect(0).stderr;
+    assert!(
+        locked.contains("deprecated (until 2099-03-31): use 0.2"),
+        "{locked}"
+    );
+    fs::remove_file(dir.join("setup.lock")).unwrap();
+
+    // No range comes to what was yanked; who names it gets it with a warning.
+    run(dir, &["plugin", "yank", release, "--reason", "wrong sums"]).expect(0);
+    let refused = run(dir, &["plugin", "pull", "stecker/jq@0.1", "--output", "b.wasm"])
+        .expect(1)
+        .stderr;
+    assert!(
+        refused.contains("0.1.0 was yanked (wrong sums)") && refused.contains("exactly"),
+        "{refused}"
+    );
+    assert!(!dir.join("b.wasm").exists());
+    let pulled = run(dir, &["plugin", "pull", release, "--output", "b.wasm"])
+        .expect(0)
+        .stdout;
+    assert!(pulled.contains("was yanked: wrong sums"), "{pulled}");
+    let refused = run(dir, &["lock", "-f", "setup.toml"]).expect(1).stderr;
+    assert!(refused.contains("yanked: wrong sums"), "{refused}");
+    setup("=0.1.0");
+    let locked = run(dir, &["lock", "-f", "setup.toml"]).expect(0).stderr;
+    assert!(locked.contains("yanked: wrong sums"), "{locked}");
+
+    run(dir, &["plugin", "unyank", release]).expect(0);
+    run(dir, &["plugin", "undeprecate", release]).expect(0);
+    let info = run(dir, &["plugin", "info", release, "--json"]).expect(0).json();
+    assert_eq!(
+        (&info["yanked"], &info["deprecated"]),
+        (&json!(null), &json!(null))
+    );
+    let missing = run(dir, &["plugin", "yank", "stecker/jq@9.9.9", "--reason", "x"])
+        .expect(1)
+        .stderr;
+    assert!(
+        missing.contains("stecker/jq@9.9.9 is not in the registry"),
+        "{missing}"
+    );
+}
