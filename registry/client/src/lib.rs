@@ -4,18 +4,22 @@
 //! - `client`: requests, with what a registry wants to know of who asks.
 //! - `push`: blobs, manifests, a release with what is said about it.
 //! - `pull`: the same back.
+//! - `layout`: a release in a folder or an archive, for where no registry can be reached.
 //! - `manage`: finding, yanking and deprecating releases, where the registry is one of ours.
 
 mod auth;
 mod client;
 mod error;
+mod layout;
 mod manage;
 mod pull;
 mod push;
+mod tar;
 
 pub use auth::Credentials;
 pub use client::Registry;
 pub use error::ClientError;
+pub use layout::{Beside, Layout};
 pub use manage::Search;
 pub use pull::Pulled;
 pub use push::Pushed;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, header};
 use stecker_model::Digest;
-use stecker_package::{BUNDLE, IMAGE_MANIFEST, MAX_MANIFEST, about_of, layer_of, referrers_of};
+use stecker_package::{BUNDLE, IMAGE_MANIFEST, MANIFEST, MAX_MANIFEST, about_of, layer_of, referrers_of};
 use stecker_registry::component::digest;
 use url::Url;
 
@@ -12,15 +12,16 @@ use crate::{
     Progress,
     client::{Registry, TRIES, network, pause, read},
     error::ClientError,
+    layout::{Beside, Layout, config_of},
     push::warnings,
 };
 
 /// Bytes of a component, at most.
-const COMPONENT: u64 = 64 * 1024 * 1024;
+pub(crate) const COMPONENT: u64 = 64 * 1024 * 1024;
 /// Bytes of a signature, at most.
-const SIGNATURE: u64 = 1024 * 1024;
+pub(crate) const SIGNATURE: u64 = 1024 * 1024;
 /// Signatures of a release that are fetched, at most.
-const SIGNATURES: usize = 32;
+pub(crate) const SIGNATURES: usize = 32;
 /// Pages of a list, at most.
 const PAGES: usize = 1_000;
 
@@ -102,6 +103,39 @@ impl Registry {
         })
     }
 
+    /// A release by its tag, with all that belongs to it as it lies in the registry.
+    ///
+    /// # Errors
+    /// As [`Self::pull`].
+    pub async fn fetch(
+        &self,
+        repository: &str,
+        tag: &str,
+        progress: Progress<'_>,
+    ) -> Result<Layout, ClientError> {
+        let what = format!("{repository}:{tag}");
+        let (image, warnings) = self.manifest(repository, tag).await?;
+        let layer = layer_of(&image).map_err(|reason| ClientError::NotARelease {
+            what: what.clone(),
+            reason,
+        })?;
+        let config = config_of(&image).ok_or_else(|| ClientError::Answer {
+            what,
+            reason: "the manifest has no configuration".to_owned(),
+        })?;
+        let named = digest(&image);
+        let mut beside = self.about(repository, &named, BUNDLE).await?;
+        beside.extend(self.about(repository, &named, MANIFEST).await?);
+        Ok(Layout {
+            tag: tag.to_owned(),
+            config: self.blob(repository, &config, SIGNATURE, &|_, _| {}).await?,
+            component: self.blob(repository, &layer.digest, COMPONENT, progress).await?,
+            image,
+            beside,
+            warnings,
+        })
+    }
+
     async fn manifest(
         &self,
         repository: &str,
@@ -121,9 +155,15 @@ impl Registry {
 
     /// The signatures of a release. A registry that knows no referrers has none.
     async fn bundles(&self, repository: &str, image: &Digest) -> Result<Vec<Vec<u8>>, ClientError> {
+        let about = self.about(repository, image, BUNDLE).await?;
+        Ok(about.into_iter().map(|beside| beside.content).collect())
+    }
+
+    /// What is said about a release, of one kind.
+    async fn about(&self, repository: &str, image: &Digest, kind: &str) -> Result<Vec<Beside>, ClientError> {
         let what = format!("what is said about {repository}@{image}");
         let mut url = self.url(repository, &format!("referrers/{image}"))?;
-        url.query_pairs_mut().append_pair("artifactType", BUNDLE);
+        url.query_pairs_mut().append_pair("artifactType", kind);
         let answer = self
             .send(Method::GET, url, &scope(repository), &what, |request| request)
             .await?;
@@ -136,12 +176,8 @@ impl Registry {
             what: what.clone(),
             reason,
         };
-        let mut bundles = Vec::new();
-        for referrer in referrers_of(&index, BUNDLE)
-            .map_err(wrong)?
-            .iter()
-            .take(SIGNATURES)
-        {
+        let mut said = Vec::new();
+        for referrer in referrers_of(&index, kind).map_err(wrong)?.iter().take(SIGNATURES) {
             let (manifest, _) = self.manifest(repository, referrer.digest.as_str()).await?;
             let found = digest(&manifest);
             if found != referrer.digest {
@@ -151,15 +187,19 @@ impl Registry {
                 });
             }
             // Whoever may push can put anything beside a release; that must not keep others from it.
-            let Ok(about) = about_of(&manifest, BUNDLE) else {
+            let Ok(about) = about_of(&manifest, kind) else {
                 continue;
             };
-            bundles.push(
-                self.blob(repository, &about.digest, SIGNATURE, &|_, _| {})
-                    .await?,
-            );
+            let content = self
+                .blob(repository, &about.digest, SIGNATURE, &|_, _| {})
+                .await?;
+            said.push(Beside {
+                kind: kind.to_owned(),
+                manifest,
+                content,
+            });
         }
-        Ok(bundles)
+        Ok(said)
     }
 
     /// A blob: what broke off goes on where it was, and the whole has the digest that was asked for.

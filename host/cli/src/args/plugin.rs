@@ -62,6 +62,7 @@ The codes and checks are explained in docs/gate.md.")]
   stecker plugin publish acme-shop-1.4.0.wasm --registry https://registry.acme.example
   stecker plugin publish acme-shop-1.4.0.wasm --sign-with author.pem
   stecker plugin publish acme-shop-1.4.0.wasm --dry-run
+  stecker plugin publish --from shop.tar
 
 Who publishes is said by STECKER_REGISTRY_TOKEN, or STECKER_REGISTRY_USER and STECKER_REGISTRY_PASSWORD. What is there already is not sent
 again; a version is published once and never as something else.")]
@@ -70,7 +71,9 @@ again; a version is published once and never as something else.")]
     #[command(after_help = "Examples:
   stecker plugin pull acme/shop
   stecker plugin pull acme/shop@1.4 --registry https://registry.acme.example
-  stecker plugin pull acme/shop@1.4.2 --install")]
+  stecker plugin pull acme/shop@1.4.2 --install
+  stecker plugin pull acme/shop@1.4 --to shop.tar          # for where no registry can be reached
+  stecker plugin pull acme/shop --from shop.tar --install")]
     Pull(PullPlugin),
     /// List the releases of a plugin that a registry offers
     #[command(

@@ -18,7 +18,11 @@ pub(crate) struct AtRegistry {
 #[derive(Debug, Args)]
 pub(crate) struct PublishPlugin {
     /// The component
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "from")]
+    pub(crate) file: Option<PathBuf>,
+    /// Publish the release of an OCI image layout, with its signatures: a folder, or an archive
+    #[arg(long, value_name = "PATH", conflicts_with = "file")]
+    pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) at: AtRegistry,
     /// A signature of it (Sigstore bundle) to be published with it; may be given several times
@@ -44,6 +48,12 @@ pub(crate) struct PullPlugin {
     /// Add it to the host, with its signatures, instead of writing a file
     #[arg(long, conflicts_with = "output")]
     pub(crate) install: bool,
+    /// Write it as an OCI image layout, with all that is said about it: a folder, or an archive if it ends in `.tar`
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["output", "install", "from"])]
+    pub(crate) to: Option<PathBuf>,
+    /// Take it out of an OCI image layout instead of a registry: a folder, or an archive
+    #[arg(long, value_name = "PATH")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -11,8 +11,8 @@ use stecker_model::{
     Digest,
     api::{AddSignature, Problem},
 };
-use stecker_registry::PluginName;
-use stecker_registry_client::{ClientError, Credentials, Registry, Search};
+use stecker_registry::{PluginName, component};
+use stecker_registry_client::{ClientError, Credentials, Layout, Pulled, Registry, Search};
 
 use super::key;
 use crate::{
@@ -71,17 +71,21 @@ struct Published {
 }
 
 pub(crate) async fn publish(globals: &Globals, output: Output, words: PublishPlugin) -> Result<()> {
-    let bytes = fs::read(&words.file).map_err(|error| {
-        file(
-            "read",
-            &words.file,
-            error,
-            "`stecker plugin build` makes components",
-        )
-    })?;
+    let (bytes, mut bundles, from) = match (&words.file, &words.from) {
+        (_, Some(from)) => {
+            let layout = Layout::read(from, None).map_err(|error| refused(&error))?;
+            let bundles = layout.bundles();
+            (layout.component, bundles, from)
+        }
+        (Some(path), None) => {
+            let hint = "`stecker plugin build` makes components";
+            let bytes = fs::read(path).map_err(|error| file("read", path, error, hint))?;
+            (bytes, Vec::new(), path)
+        }
+        (None, None) => return Err(Failure::Usage("give a component, or `--from`".to_owned())),
+    };
     let inspection = stecker_registry::inspect(&bytes)
-        .map_err(|error| failed("not-a-plugin", format!("{}: {error}", words.file.display())))?;
-    let mut bundles = Vec::new();
+        .map_err(|error| failed("not-a-plugin", format!("{}: {error}", from.display())))?;
     for path in &words.bundle {
         let bundle =
             fs::read(path).map_err(|error| file("read", path, error, "`stecker sign` makes signatures"))?;
@@ -189,6 +193,9 @@ pub(crate) fn asked(text: &str) -> Result<(PluginName, VersionReq)> {
 
 pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -> Result<()> {
     let (name, range) = asked(&words.plugin)?;
+    if let Some(from) = words.from.clone() {
+        return pull_from(globals, output, words, &from, &name, &range).await;
+    }
     let registry = registry(globals, output, &words.at)?;
     let repository = stecker_package::repository(&words.at.prefix, &name);
     // Who names a version gets it, also if it is no longer offered; the registry warns then.
@@ -207,14 +214,81 @@ pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -
     let bar = Progress::new(output, &format!("pulling {release}"));
     let tell = |done, all| bar.say(&so_far(&release, done, all));
     let tag = stecker_package::tag(&version.to_string());
+    if let Some(to) = words.to {
+        let layout = registry
+            .fetch(&repository, &tag, &tell)
+            .await
+            .map_err(|error| refused(&error))?;
+        drop(bar);
+        is_it(&layout.component, &name, version)?;
+        layout.write(&to).map_err(|error| refused(&error))?;
+        let got = Got {
+            release,
+            component: component::digest(&layout.component),
+            image: component::digest(&layout.image),
+            signatures: layout.bundles().len(),
+            file: Some(to),
+            warnings: layout.warnings,
+        };
+        return tell_got(output, &got, "pulled");
+    }
     let pulled = registry
         .pull(&repository, &tag, &tell)
         .await
         .map_err(|error| refused(&error))?;
     drop(bar);
     is_it(&pulled.component, &name, version)?;
+    keep(globals, output, words, &name, version, pulled).await
+}
+
+/// The release of an image layout. Which it is, the component says.
+async fn pull_from(
+    globals: &Globals,
+    output: Output,
+    words: PullPlugin,
+    from: &Path,
+    name: &PluginName,
+    range: &VersionReq,
+) -> Result<()> {
+    let tag = words
+        .plugin
+        .split_once('@')
+        .filter(|(_, version)| Version::parse(version).is_ok())
+        .map(|(_, version)| stecker_package::tag(version));
+    let layout = Layout::read(from, tag.as_deref()).map_err(|error| refused(&error))?;
+    let inspection = stecker_registry::inspect(&layout.component)
+        .map_err(|error| failed("not-a-plugin", format!("{}: {error}", from.display())))?;
+    let manifest = inspection.manifest;
+    if manifest.name != *name || !range.matches(&manifest.version) {
+        let detail = format!(
+            "{} holds {}@{}, which is not within {name}@{range}; nothing of it was kept",
+            from.display(),
+            manifest.name,
+            manifest.version
+        );
+        return Err(failed("other-release", detail).into());
+    }
+    let pulled = Pulled {
+        bundles: layout.bundles(),
+        image: component::digest(&layout.image),
+        digest: inspection.digest,
+        component: layout.component,
+        warnings: Vec::new(),
+    };
+    keep(globals, output, words, name, &manifest.version, pulled).await
+}
+
+/// Puts what came where it was asked for.
+async fn keep(
+    globals: &Globals,
+    output: Output,
+    words: PullPlugin,
+    name: &PluginName,
+    version: &Version,
+    pulled: Pulled,
+) -> Result<()> {
     let mut got = Got {
-        release,
+        release: format!("{name}@{version}"),
         component: pulled.digest.clone(),
         image: pulled.image,
         signatures: pulled.bundles.len(),
@@ -235,8 +309,11 @@ pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -
         }
         got.file = Some(path);
     }
-    output.answer(&got, |page| {
-        let word = if words.install { "installed" } else { "pulled" };
+    tell_got(output, &got, if words.install { "installed" } else { "pulled" })
+}
+
+fn tell_got(output: Output, got: &Got, word: &str) -> Result<()> {
+    output.answer(got, |page| {
         let signatures = dim(&format!("({} signature(s))", got.signatures));
         page.line(format!("{} {} {signatures}", good(word), got.release));
         page.field("component", got.component.as_str());

@@ -122,3 +122,156 @@ fn a_release_lives_in_the_registry_of_the_host() {
         "{missing}"
     );
 }
+
+#[test]
+fn a_release_goes_where_no_registry_can_be_reached() {
+    let Some(file) = plugin() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let serving = Serving::start(dir);
+    run(dir, &["key", "new", "author.pem"]).expect(0);
+    run(
+        dir,
+        &[
+            "plugin",
+            "publish",
+            file.to_str().unwrap(),
+            "--sign-with",
+            "author.pem",
+        ],
+    )
+    .expect(0);
+    for to in ["jq.tar", "jq"] {
+        let got = run(dir, &["plugin", "pull", "stecker/jq", "--to", to, "--json"])
+            .expect(0)
+            .json();
+        assert_eq!(got["signatures"], 1, "{got}");
+    }
+    let taken = run(dir, &["plugin", "pull", "stecker/jq", "--to", "jq"])
+        .expect(1)
+        .stderr;
+    assert!(taken.contains("something is there already"), "{taken}");
+    drop(serving);
+
+    // Another host, which reaches nobody.
+    let other = tempfile::tempdir().unwrap();
+    for from in ["jq.tar", "jq"] {
+        let from = dir.join(from);
+        let from = from.to_str().unwrap();
+        let got = run(
+            other.path(),
+            &[
+                "plugin",
+                "pull",
+                "stecker/jq@0.1",
+                "--from",
+                from,
+                "--output",
+                "a.wasm",
+            ],
+        );
+        assert!(got.expect(0).stdout.contains("1 signature(s)"));
+        assert_eq!(
+            fs::read(other.path().join("a.wasm")).unwrap(),
+            fs::read(&file).unwrap()
+        );
+        let wrong = run(other.path(), &["plugin", "pull", "acme/shop", "--from", from])
+            .expect(1)
+            .stderr;
+        assert!(wrong.contains("holds stecker/jq@0.1.0"), "{wrong}");
+    }
+    let from = dir.join("jq.tar");
+    run(
+        other.path(),
+        &[
+            "plugin",
+            "pull",
+            "stecker/jq",
+            "--from",
+            from.to_str().unwrap(),
+            "--install",
+        ],
+    )
+    .expect(0);
+    let _serving = Serving::start(other.path());
+    let published = run(
+        other.path(),
+        &["plugin", "publish", "--from", from.to_str().unwrap(), "--json"],
+    )
+    .expect(0);
+    assert_eq!(published.json()["signatures"], 1);
+
+    // A single bit, and it does not come in.
+    let blob = fs::read_dir(dir.join("jq/blobs/sha256"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let mut bytes = fs::read(&blob).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    let damaged = run(
+        dir,
+        &[
+            "plugin",
+            "pull",
+            "stecker/jq",
+            "--from",
+            "jq",
+            "--output",
+            "b.wasm",
+        ],
+    )
+    .expect(1)
+    .stderr;
+    assert!(damaged.contains("has the digest"), "{damaged}");
+    assert!(!dir.join("b.wasm").exists());
+}
+
+#[test]
+fn skopeo_reads_what_was_written() {
+    let Some(file) = plugin() else { return };
+    if std::process::Command::new("skopeo")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("skipped: skopeo is not installed");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let _serving = Serving::start(dir);
+    run(dir, &["plugin", "publish", file.to_str().unwrap()]).expect(0);
+    for (to, from, copy) in [
+        ("jq.tar", "oci-archive:jq.tar:0.1.0", "dir:one"),
+        ("jq", "oci:jq:0.1.0", "oci:copy:0.1.0"),
+    ] {
+        run(dir, &["plugin", "pull", "stecker/jq", "--to", to]).expect(0);
+        let copied = std::process::Command::new("skopeo")
+            .args(["--insecure-policy", "copy", from, copy])
+            .current_dir(dir)
+            .output()
+            .unwrap();
+        assert!(
+            copied.status.success(),
+            "{}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
+    }
+    // And what skopeo wrote is read.
+    run(
+        dir,
+        &[
+            "plugin",
+            "pull",
+            "stecker/jq",
+            "--from",
+            "copy",
+            "--output",
+            "c.wasm",
+        ],
+    )
+    .expect(0);
+    assert_eq!(fs::read(dir.join("c.wasm")).unwrap(), fs::read(&file).unwrap());
+}
