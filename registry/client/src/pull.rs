@@ -153,8 +153,12 @@ impl Registry {
         Ok((read(answer, MAX_MANIFEST as u64, &what).await?.to_vec(), warnings))
     }
 
-    /// The signatures of a release. A registry that knows no referrers has none.
-    async fn bundles(&self, repository: &str, image: &Digest) -> Result<Vec<Vec<u8>>, ClientError> {
+    /// The signatures of a release (Sigstore bundles) by the digest of its image, as they lie there: nothing is verified by that. A registry that knows no
+    /// referrers has none.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn bundles(&self, repository: &str, image: &Digest) -> Result<Vec<Vec<u8>>, ClientError> {
         let about = self.about(repository, image, BUNDLE).await?;
         Ok(about.into_iter().map(|beside| beside.content).collect())
     }

@@ -32,7 +32,7 @@ pub(crate) fn write(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
         put(136, b"00000000000\0");
         put(148, b"        ");
         put(156, b"0");
-        put(257, b"ustar\000");
+        put(257, b"ustar\x0000");
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         for (place, byte) in header.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").bytes()) {
             *place = byte;

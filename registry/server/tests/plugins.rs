@@ -14,8 +14,9 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stecker_package::{BUNDLE, MANIFEST, WASM_CONFIG, WASM_LAYER};
-use stecker_registry::{Manifest, embed_manifest, inspect};
+use stecker_registry::{Manifest, component::digest as component_digest, embed_manifest, inspect};
 use stecker_registry_server::{ServeError, ServeOptions, serve};
+use stecker_trust::{Algorithm, Bundle, ReleaseSubject, SecretKey};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -202,6 +203,26 @@ async fn what_the_gate_lets_in_is_there_and_nothing_else() {
     refused(answer, "other-manifest").await;
     let readable = inspect(&plugin).unwrap().manifest.to_canonical_json();
     let answer = running.about(home, &first, MANIFEST, readable.as_bytes()).await;
+    assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
+
+    // A signature is about the release that it is pushed to, whoever made it.
+    let key = SecretKey::generate(Algorithm::Ed25519).unwrap();
+    let signed = |component: &[u8]| {
+        let inspection = inspect(component).unwrap();
+        let subject = ReleaseSubject {
+            name: inspection.manifest.name.clone(),
+            version: inspection.manifest.version.clone(),
+            component: inspection.digest.clone(),
+            manifest: component_digest(inspection.manifest.to_canonical_json().as_bytes()),
+            image: None,
+        };
+        Bundle::sign(&subject, &key, jiff::Timestamp::UNIX_EPOCH).to_json()
+    };
+    let answer = running.about(home, &first, BUNDLE, signed(&fix).as_bytes()).await;
+    refused(answer, "other-release-signed").await;
+    let answer = running
+        .about(home, &first, BUNDLE, signed(&plugin).as_bytes())
+        .await;
     assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
 
     // Nor does a release come in by the side door, as something that is said about another one.

@@ -11,8 +11,9 @@ use stecker_model::{
     Digest,
     api::{AddSignature, Problem},
 };
-use stecker_registry::{PluginName, component};
+use stecker_registry::{Inspection, PluginName, component};
 use stecker_registry_client::{ClientError, Credentials, Layout, Pulled, Registry, Search};
+use stecker_trust::{Bundle, SecretKey};
 
 use super::key;
 use crate::{
@@ -91,10 +92,16 @@ pub(crate) async fn publish(globals: &Globals, output: Output, words: PublishPlu
             fs::read(path).map_err(|error| file("read", path, error, "`stecker sign` makes signatures"))?;
         bundles.push(bundle);
     }
-    if let Some(path) = &words.sign_with {
-        bundles.push(key::bundle(&inspection, &key::secret(path)?).into_bytes());
-    }
     let registry = registry(globals, output, &words.at)?;
+    if let Some(path) = &words.sign_with {
+        let key = key::secret(path)?;
+        // Every signature has its moment in it, so a second one by the same key would be another one that says nothing new.
+        let is_signed =
+            !words.dry_run && is_signed(&registry, &words.at.prefix, &inspection, &bytes, &key).await?;
+        if !is_signed {
+            bundles.push(key::bundle(&inspection, &key).into_bytes());
+        }
+    }
     let mut published = Published {
         release: format!("{}@{}", inspection.manifest.name, inspection.manifest.version),
         registry: registry.address(),
@@ -131,6 +138,27 @@ pub(crate) async fn publish(globals: &Globals, output: Output, words: PublishPlu
         }
     })?;
     Ok(())
+}
+
+/// Whether the registry has a signature of a release by this key.
+async fn is_signed(
+    registry: &Registry,
+    prefix: &str,
+    inspection: &Inspection,
+    component: &[u8],
+    key: &SecretKey,
+) -> Result<bool> {
+    let repository = stecker_package::repository(prefix, &inspection.manifest.name);
+    let image = stecker_package::Release::of(inspection).manifest.digest;
+    let bundles = match registry.bundles(&repository, &image).await {
+        Ok(bundles) => bundles,
+        Err(error) => return Err(refused(&error)),
+    };
+    let subject = key::subject(inspection);
+    Ok(bundles.iter().any(|bundle| {
+        Bundle::from_json(bundle)
+            .is_ok_and(|bundle| bundle.verify(&subject, Some(component), key.public()).is_ok())
+    }))
 }
 
 /// The releases of a plugin that are offered, ascending.

@@ -8,11 +8,15 @@ use crate::{host::Serving, run};
 
 /// A plugin, if plugins were built.
 fn plugin() -> Option<PathBuf> {
+    built("stecker-jq-0.1.0.wasm")
+}
+
+fn built(file: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("STECKER_PLUGINS") else {
-        println!("skipped: STECKER_PLUGINS is not set; `cargo xtask test` sets it");
+        eprintln!("skipped: STECKER_PLUGINS is not set; `cargo xtask test` sets it");
         return None;
     };
-    Some(PathBuf::from(folder).join("stecker-jq-0.1.0.wasm"))
+    Some(PathBuf::from(folder).join(file))
 }
 
 #[test]
@@ -30,6 +34,14 @@ fn a_release_lives_in_the_registry_of_the_host() {
     .expect(0)
     .json();
     assert_eq!(published["release"], "stecker/jq@0.1.0", "{published}");
+
+    // Once more with the same key, and there is still one signature.
+    let again = ["plugin", "publish", file, "--sign-with", "author.pem", "--json"];
+    assert_eq!(run(dir, &again).expect(0).json()["signatures"], 0);
+    let info = run(dir, &["plugin", "info", "stecker/jq", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(info["signatures"].as_array().unwrap().len(), 1, "{info}");
 
     let found = run(dir, &["plugin", "search", "JQ", "--json"]).expect(0).json();
     assert_eq!(found[0]["name"], "stecker/jq", "{found}");
@@ -121,6 +133,49 @@ fn a_release_lives_in_the_registry_of_the_host() {
         missing.contains("stecker/jq@9.9.9 is not in the registry"),
         "{missing}"
     );
+}
+
+#[test]
+fn whoever_uses_what_was_yanked_or_is_deprecated_is_told() {
+    let Some(file) = built("stecker-demo-shop-0.1.0.wasm") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let serving = Serving::start(dir);
+    run(dir, &["plugin", "publish", file.to_str().unwrap()]).expect(0);
+    run(dir, &["plugin", "pull", "stecker/demo-shop", "--install"]).expect(0);
+    let secret = dir.join("secret");
+    fs::write(&secret, format!("{:?}", std::time::SystemTime::now())).unwrap();
+    let secret = format!("{{ secret = {{ file = {:?} }} }}", secret.to_str().unwrap());
+    let setup = format!(
+        "[[connection]]\nname = \"shop\"\nplugin = {{ name = \"stecker/demo-shop\", version = \"0.1\" }}\n\
+         config = {{ base_url = \"http://127.0.0.1:1/\" }}\ncredentials.api = {secret}\ncredentials.webhook = {secret}\n"
+    );
+    fs::write(dir.join("setup.toml"), setup).unwrap();
+    run(dir, &["apply", "-f", "setup.toml"]).expect(0);
+    assert_eq!(run(dir, &["outdated", "--json"]).expect(0).json(), json!([]));
+    let release = "stecker/demo-shop@0.1.0";
+    run(dir, &["plugin", "yank", release, "--reason", "wrong totals"]).expect(0);
+    let deprecate = [
+        "plugin",
+        "deprecate",
+        release,
+        "--message",
+        "use 0.2",
+        "--deadline",
+        "2099-03-31",
+    ];
+    run(dir, &deprecate).expect(0);
+    let expected = json!(["yanked: wrong totals", "deprecated (until 2099-03-31): use 0.2"]);
+    let outdated = run(dir, &["outdated", "--json"]).expect(0).json();
+    assert_eq!(outdated[0]["user"], "connection/shop");
+    assert_eq!(outdated[0]["wrong"], expected);
+    // What is in use goes on, and is known without the server, too.
+    run(dir, &["apply", "-f", "setup.toml"]).expect(0);
+    drop(serving);
+    let outdated = run(dir, &["outdated", "--json"]).expect(0).json();
+    assert_eq!(outdated[0]["wrong"], expected);
 }
 
 #[test]
@@ -236,7 +291,7 @@ fn skopeo_reads_what_was_written() {
         .output()
         .is_err()
     {
-        println!("skipped: skopeo is not installed");
+        eprintln!("skipped: skopeo is not installed");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

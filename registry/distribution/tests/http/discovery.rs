@@ -208,6 +208,16 @@ async fn releases_are_yanked_and_deprecated(world: World) {
         );
     }
     assert_eq!(world.get("/v2/a/manifests/1.1.0").await.header("warning"), "");
+    world.push_image("b", "0.1.0", 3).await;
+    let listed = async |behind, most| -> Vec<String> {
+        let listed = registry.all_releases(behind, most).await.unwrap();
+        let names = listed
+            .iter()
+            .map(|entry| format!("{}@{}", entry.repository, entry.release.tag));
+        names.collect()
+    };
+    assert_eq!(listed(None, 10).await, ["a@1.0.0", "a@1.1.0", "b@0.1.0"]);
+    assert_eq!(listed(Some((&repository, &tag)), 1).await, ["a@1.1.0"]);
     registry.unyank(&repository, &tag).await.unwrap();
     registry.undeprecate(&repository, &tag).await.unwrap();
     assert_eq!(
