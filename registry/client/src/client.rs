@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     auth::{Challenge, Credentials},
+    cache::Cache,
     error::ClientError,
 };
 
@@ -27,6 +28,10 @@ pub struct Registry {
     credentials: Option<Credentials>,
     /// Tokens that were fetched, by what they are for.
     tokens: Mutex<HashMap<String, Zeroizing<String>>>,
+    /// What was pulled before.
+    pub(crate) cache: Option<Cache>,
+    /// Who is asked first for what has a digest.
+    pub(crate) mirrors: Vec<Self>,
 }
 
 #[derive(Deserialize)]
@@ -75,7 +80,24 @@ impl Registry {
             base,
             credentials,
             tokens: Mutex::default(),
+            cache: None,
+            mirrors: Vec::new(),
         })
+    }
+
+    /// With a cache, in which is looked before anybody is asked for what has a digest.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// With mirrors, which are asked before it for what has a digest, in this order; what one does not have, or has other bytes for, the next is asked
+    /// for. What a tag means is asked of the registry itself, and of a mirror only while that cannot be reached, with a warning.
+    #[must_use]
+    pub fn with_mirrors(mut self, mirrors: Vec<Self>) -> Self {
+        self.mirrors = mirrors;
+        self
     }
 
     /// Its address, for people.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use reqwest::{Method, header};
 use stecker_model::Digest;
 use stecker_package::{BUNDLE, IMAGE_MANIFEST, MANIFEST, MAX_MANIFEST, about_of, layer_of, referrers_of};
@@ -46,6 +47,19 @@ impl Registry {
     /// # Errors
     /// [`ClientError::NotThere`] for a repository in which nothing was published; others.
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>, ClientError> {
+        let error = match self.tags_here(repository).await {
+            Err(error) if error.passes_by_itself() => error,
+            answered => return answered,
+        };
+        for mirror in &self.mirrors {
+            if let Ok(tags) = mirror.tags_here(repository).await {
+                return Ok(tags);
+            }
+        }
+        Err(error)
+    }
+
+    async fn tags_here(&self, repository: &str) -> Result<Vec<String>, ClientError> {
         #[derive(serde::Deserialize)]
         struct Page {
             #[serde(default)]
@@ -136,7 +150,36 @@ impl Registry {
         })
     }
 
+    /// A manifest, and what is warned of. Whatever a mirror says, a digest is a digest; what it says of a tag only counts while nobody else can be asked.
     async fn manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+    ) -> Result<(Vec<u8>, Vec<String>), ClientError> {
+        let error = match self.manifest_here(repository, reference).await {
+            Err(error) if error.passes_by_itself() => error,
+            answered => return answered,
+        };
+        let wanted = reference.parse::<Digest>().ok();
+        for mirror in &self.mirrors {
+            let Ok((manifest, mut warnings)) = mirror.manifest_here(repository, reference).await else {
+                continue;
+            };
+            match &wanted {
+                Some(wanted) if digest(&manifest) != *wanted => continue,
+                Some(_) => {}
+                None => warnings.push(format!(
+                    "{} could not be reached: that {reference} is this is what the mirror {} says",
+                    self.address(),
+                    mirror.address()
+                )),
+            }
+            return Ok((manifest, warnings));
+        }
+        Err(error)
+    }
+
+    async fn manifest_here(
         &self,
         repository: &str,
         reference: &str,
@@ -168,13 +211,14 @@ impl Registry {
         let what = format!("what is said about {repository}@{image}");
         let mut url = self.url(repository, &format!("referrers/{image}"))?;
         url.query_pairs_mut().append_pair("artifactType", kind);
-        let answer = self
-            .send(Method::GET, url, &scope(repository), &what, |request| request)
-            .await?;
-        let index = match self.good(answer, &what).await {
-            Ok(answer) => read(answer, MAX_MANIFEST as u64, &what).await?,
-            Err(ClientError::NotThere { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+        let index = match self.index(repository, url, &what).await {
+            Err(error) if error.passes_by_itself() => {
+                self.mirrored_index(repository, image, kind).await.ok_or(error)?
+            }
+            answered => answered?,
+        };
+        let Some(index) = index else {
+            return Ok(Vec::new());
         };
         let wrong = |reason| ClientError::NotARelease {
             what: what.clone(),
@@ -206,12 +250,67 @@ impl Registry {
         Ok(said)
     }
 
-    /// A blob: what broke off goes on where it was, and the whole has the digest that was asked for.
+    /// An index of referrers; none: the registry knows no referrers.
+    async fn index(&self, repository: &str, url: Url, what: &str) -> Result<Option<Bytes>, ClientError> {
+        let answer = self
+            .send(Method::GET, url, &scope(repository), what, |request| request)
+            .await?;
+        match self.good(answer, what).await {
+            Ok(answer) => read(answer, MAX_MANIFEST as u64, what).await.map(Some),
+            Err(ClientError::NotThere { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The index of a mirror: signatures are verified by whoever loads the release, wherever they are from.
+    async fn mirrored_index(&self, repository: &str, image: &Digest, kind: &str) -> Option<Option<Bytes>> {
+        for mirror in &self.mirrors {
+            let mut url = mirror.url(repository, &format!("referrers/{image}")).ok()?;
+            url.query_pairs_mut().append_pair("artifactType", kind);
+            if let Ok(index) = mirror.index(repository, url, "the mirror").await {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// A blob: out of the cache, from a mirror, or from the registry.
     async fn blob(
         &self,
         repository: &str,
         wanted: &Digest,
         most: u64,
+        progress: Progress<'_>,
+    ) -> Result<Vec<u8>, ClientError> {
+        if let Some(bytes) = self.cache.as_ref().and_then(|cache| cache.get(wanted, most)) {
+            progress(bytes.len() as u64, bytes.len() as u64);
+            return Ok(bytes);
+        }
+        let mut found = None;
+        for mirror in &self.mirrors {
+            // Whatever is wrong with a mirror, there is somebody else to ask.
+            found = mirror.blob_here(repository, wanted, most, 0, progress).await.ok();
+            if found.is_some() {
+                break;
+            }
+        }
+        let bytes = match found {
+            Some(bytes) => bytes,
+            None => self.blob_here(repository, wanted, most, TRIES, progress).await?,
+        };
+        if let Some(cache) = &self.cache {
+            cache.put(wanted, &bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// A blob: what broke off goes on where it was, and the whole has the digest that was asked for.
+    async fn blob_here(
+        &self,
+        repository: &str,
+        wanted: &Digest,
+        most: u64,
+        tries: u32,
         progress: Progress<'_>,
     ) -> Result<Vec<u8>, ClientError> {
         let what = format!("{repository}@{wanted}");
@@ -227,7 +326,7 @@ impl Registry {
                 Ok(()) => break,
                 Err(error) if error.passes_by_itself() => {
                     failures = if bytes.len() > before { 1 } else { failures + 1 };
-                    if failures > TRIES {
+                    if failures > tries {
                         return Err(error);
                     }
                     pause(failures).await;

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     reason = "a test that fails says where; one that is skipped says why"
 )]
@@ -29,7 +30,7 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use stecker_registry::inspect;
-use stecker_registry_client::{ClientError, Registry};
+use stecker_registry_client::{Cache, ClientError, Registry};
 use stecker_registry_server::{ServeOptions, serve};
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -106,6 +107,8 @@ async fn what_was_published_is_pulled_byte_by_byte() {
 enum Way {
     /// Breaks off half-way, the first time that it is asked from a place on.
     Cut,
+    /// As it is.
+    Whole,
     /// Other bytes of the same length.
     Lie,
     /// More and more.
@@ -175,6 +178,7 @@ fn give(way: Way, first: bool, headers: &HeaderMap) -> Response {
             let from = from.expect("it goes on where it was");
             (StatusCode::PARTIAL_CONTENT, CONTENT.get(from..).unwrap()).into_response()
         }
+        Way::Whole => CONTENT.into_response(),
         Way::Lie => CONTENT.to_ascii_uppercase().into_response(),
         Way::Endless => {
             let piece = Bytes::from(vec![0; 1 << 20]);
@@ -209,6 +213,35 @@ async fn what_has_no_end_is_not_waited_for() {
     let (registry, _) = registry(Way::Endless).await;
     let pulled = registry.pull("acme/shop", "1.0.0", &|_, _| {}).await;
     assert!(matches!(pulled, Err(ClientError::TooLarge { .. })), "{pulled:?}");
+}
+
+#[tokio::test]
+async fn digests_decide_and_not_who_was_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lying, asked_liar) = registry(Way::Lie).await;
+    let (honest, asked) = registry(Way::Whole).await;
+    let cache = Cache::new(folder.path().to_owned(), 1 << 20);
+    let honest = honest.with_mirrors(vec![lying]).with_cache(cache);
+    for _ in 0..2 {
+        let pulled = honest.pull("acme/shop", "1.0.0", &|_, _| {}).await.unwrap();
+        assert_eq!(pulled.component, CONTENT);
+    }
+    // The mirror first, then the registry; the second time nobody.
+    assert_eq!(asked_liar.load(Ordering::Relaxed), 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+
+    // While the registry is away, a mirror says what a tag is, and that is told.
+    let (mirror, _) = registry(Way::Whole).await;
+    let away = Registry::at("http://127.0.0.1:1", None)
+        .unwrap()
+        .with_mirrors(vec![mirror]);
+    let pulled = away.pull("acme/shop", "1.0.0", &|_, _| {}).await.unwrap();
+    assert_eq!(pulled.component, CONTENT);
+    assert!(
+        pulled.warnings[0].contains("could not be reached"),
+        "{:?}",
+        pulled.warnings
+    );
 }
 
 #[test]

@@ -73,7 +73,10 @@ again; a version is published once and never as something else.")]
   stecker plugin pull acme/shop@1.4 --registry https://registry.acme.example
   stecker plugin pull acme/shop@1.4.2 --install
   stecker plugin pull acme/shop@1.4 --to shop.tar          # for where no registry can be reached
-  stecker plugin pull acme/shop --from shop.tar --install")]
+  stecker plugin pull acme/shop --from shop.tar --install
+  stecker plugin pull acme/shop --mirror https://mirror.inside.example
+
+What was pulled before is kept in the user's cache folder, up to 1 GiB, and verified whenever it is used.")]
     Pull(PullPlugin),
     /// List the releases of a plugin that a registry offers
     #[command(

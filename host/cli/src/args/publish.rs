@@ -51,6 +51,18 @@ pub(crate) struct PullPlugin {
     /// Write it as an OCI image layout, with all that is said about it: a folder, or an archive if it ends in `.tar`
     #[arg(long, value_name = "PATH", conflicts_with_all = ["output", "install", "from"])]
     pub(crate) to: Option<PathBuf>,
+    /// A registry that is asked first for what has a digest; may be given several times
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "STECKER_REGISTRY_MIRROR",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) mirror: Vec<String>,
+    /// Fetch everything, also what was pulled before
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     /// Take it out of an OCI image layout instead of a registry: a folder, or an archive
     #[arg(long, value_name = "PATH")]
     pub(crate) from: Option<PathBuf>,

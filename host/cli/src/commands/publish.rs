@@ -12,7 +12,7 @@ use stecker_model::{
     api::{AddSignature, Problem},
 };
 use stecker_registry::{Inspection, PluginName, component};
-use stecker_registry_client::{ClientError, Credentials, Layout, Pulled, Registry, Search};
+use stecker_registry_client::{Cache, ClientError, Credentials, Layout, Pulled, Registry, Search};
 use stecker_trust::{Bundle, SecretKey};
 
 use super::key;
@@ -219,12 +219,32 @@ pub(crate) fn asked(text: &str) -> Result<(PluginName, VersionReq)> {
     Ok((name, range))
 }
 
+/// Bytes of what was pulled before, at most.
+const CACHE: u64 = 1 << 30;
+
+/// Where what was pulled before is kept, by the XDG Base Directory Specification; none: there is no home folder.
+fn cache() -> Option<PathBuf> {
+    let xdg = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    xdg.or_else(|| Some(std::env::home_dir()?.join(".cache")))
+        .map(|base| base.join("stecker/registry"))
+}
+
 pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -> Result<()> {
     let (name, range) = asked(&words.plugin)?;
     if let Some(from) = words.from.clone() {
         return pull_from(globals, output, words, &from, &name, &range).await;
     }
-    let registry = registry(globals, output, &words.at)?;
+    let mirrors: Vec<Registry> = words
+        .mirror
+        .iter()
+        .map(|mirror| Registry::at(mirror, None).map_err(|error| refused(&error)))
+        .collect::<Result<_>>()?;
+    let mut registry = registry(globals, output, &words.at)?.with_mirrors(mirrors);
+    if let Some(folder) = cache().filter(|_| !words.no_cache) {
+        registry = registry.with_cache(Cache::new(folder, CACHE));
+    }
     let repository = stecker_package::repository(&words.at.prefix, &name);
     // Who names a version gets it, also if it is no longer offered; the registry warns then.
     let exact = words

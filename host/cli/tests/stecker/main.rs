@@ -31,6 +31,7 @@ fn stecker(dir: &Path) -> Command {
     command
         .env_remove("RUST_LOG")
         .env("STECKER_DATA", dir.join("data"))
+        .env("XDG_CACHE_HOME", dir.join("cache"))
         .current_dir(dir);
     command
 }
