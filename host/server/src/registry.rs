@@ -5,7 +5,6 @@
 //! has the host's token may do everything in it, as a bearer token or as the password of any user.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -84,12 +83,12 @@ impl HostRegistry {
         Ok(Some(Self { registry }))
     }
 
-    /// Its HTTP face, to be merged at the root. `address` is where clients reach it, host and port.
+    /// Its HTTP face, to be merged at the root. `public` is where clients reach it, host and port.
     pub(crate) fn router(
         &self,
         token: String,
         sandbox: Sandbox,
-        address: SocketAddr,
+        public: String,
         anonymous_pull: bool,
     ) -> Router {
         let http = Http {
@@ -103,7 +102,7 @@ impl HostRegistry {
             },
             gate: Some(Arc::new(PluginGate::new(sandbox, GatePolicy::publish(), ""))),
             discovery: Some(Discovery {
-                registry: address.to_string(),
+                registry: public,
                 namespace_prefix: String::new(),
             }),
         };

@@ -24,6 +24,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// Whether whoever has no token may pull from its registry.
     pub anonymous_pull: bool,
+    /// The host and port by which clients reach its registry; none: those that it listens on.
+    pub public: Option<String>,
 }
 
 impl ServeOptions {
@@ -36,6 +38,7 @@ impl ServeOptions {
                 ..host
             },
             anonymous_pull: false,
+            public: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
         }
     }
@@ -87,8 +90,11 @@ impl Server {
         let mut keeping = None;
         if let Some(registry) = host.registry() {
             let sandbox = host.sandbox().clone();
-            router =
-                router.merge(registry.router(token, sandbox, from_here(address), options.anonymous_pull));
+            let public = options
+                .public
+                .clone()
+                .unwrap_or_else(|| from_here(address).to_string());
+            router = router.merge(registry.router(token, sandbox, public, options.anonymous_pull));
             keeping = Some(tokio::spawn(registry.clone().keep()));
         }
         let stop = CancellationToken::new();

@@ -60,6 +60,7 @@ async fn what_was_published_is_pulled_byte_by_byte() {
         database: None,
         users: None,
         anonymous_pull: false,
+        public: None,
     };
     let (tell, told) = oneshot::channel();
     let served = tokio::spawn(serve(

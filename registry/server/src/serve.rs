@@ -35,6 +35,8 @@ pub struct ServeOptions {
     pub users: Option<PathBuf>,
     /// Whether whoever has no password may pull.
     pub anonymous_pull: bool,
+    /// The host and port by which clients reach it; none: those that it listens on.
+    pub public: Option<String>,
 }
 
 /// Why it does not serve.
@@ -111,7 +113,7 @@ pub async fn serve(
         auth,
         gate: Some(Arc::new(PluginGate::new(sandbox, GatePolicy::publish(), ""))),
         discovery: Some(Discovery {
-            registry: address.to_string(),
+            registry: options.public.clone().unwrap_or_else(|| address.to_string()),
             namespace_prefix: String::new(),
         }),
     };

@@ -63,6 +63,7 @@ impl Running {
             database: None,
             users: None,
             anonymous_pull: false,
+            public: None,
         };
         let (tell, told) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -388,6 +389,7 @@ async fn nobody_can_publish_by_accident() {
         database: None,
         users,
         anonymous_pull: false,
+        public: None,
     };
     let refused = serve(options(None), |_| panic!("it serves"), async {}).await;
     assert!(matches!(refused, Err(ServeError::Open { .. })), "{refused:?}");

@@ -25,6 +25,7 @@ pub(crate) async fn serve(globals: &Globals, output: Output, serve: &Serve) -> R
     let mut options = ServeOptions {
         listen: serve.listen,
         anonymous_pull: serve.anonymous_pull,
+        public: serve.public_url.clone(),
         ..ServeOptions::new(host)
     };
     if serve.no_registry {
