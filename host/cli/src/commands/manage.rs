@@ -3,7 +3,10 @@
 use stecker_package::{DeprecateRelease, ListedRelease, ReleaseDetail};
 use stecker_registry_client::{ClientError, Search};
 
-use super::publish::{asked, refused, registry};
+use super::{
+    publish::{refused, registry},
+    pull::asked,
+};
 use crate::{
     args::{DeprecatePlugin, Globals, InfoOf, ReleaseOf, SearchPlugins, YankPlugin},
     failure::{Failure, Result, failed},

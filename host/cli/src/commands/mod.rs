@@ -13,6 +13,7 @@ mod lock;
 mod manage;
 mod plugin;
 mod publish;
+mod pull;
 mod quarantine;
 mod reconcile;
 mod records;

@@ -20,7 +20,7 @@ pub(crate) async fn plugin(globals: &Globals, output: Output, command: Plugin) -
     match command {
         Plugin::New(new) => scaffold::new(output, &new),
         Plugin::Publish(words) => super::publish::publish(globals, output, words).await,
-        Plugin::Pull(words) => super::publish::pull(globals, output, words).await,
+        Plugin::Pull(words) => super::pull::pull(globals, output, words).await,
         Plugin::Versions(words) => super::publish::versions(globals, output, words).await,
         Plugin::Search(words) => super::manage::search(globals, output, words).await,
         Plugin::Info(words) => super::manage::info(globals, output, words).await,
