@@ -502,7 +502,7 @@ pub(crate) struct Serve {
     /// Let whoever has no token pull from the registry
     #[arg(long, conflicts_with = "no_registry")]
     pub(crate) anonymous_pull: bool,
-    /// How others reach it, through a proxy, such as https://stecker.acme.example; for the document by which `wkg` finds packages
+    /// How others reach it, through a proxy, such as `https://stecker.acme.example`; for the document by which `wkg` finds packages
     #[arg(long, value_name = "URL", value_parser = registry::authority, conflicts_with = "no_registry")]
     pub(crate) public_url: Option<String>,
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 #[derive(Debug, Args)]
 pub(crate) struct AtRegistry {
     /// Its address, such as `https://registry.acme.example` [default: the one of the host, if a server is named or runs in the data folder; else
-    /// http://127.0.0.1:7421]
+    /// `http://127.0.0.1:7421`]
     #[arg(long, value_name = "URL", env = "STECKER_REGISTRY", hide_env_values = true)]
     pub(crate) registry: Option<String>,
     /// What stands before a plugin's name there, such as `plugins/`

@@ -39,7 +39,7 @@ pub(crate) struct ServeRegistry {
     /// Let whoever has no password pull
     #[arg(long, requires = "users")]
     pub(crate) anonymous_pull: bool,
-    /// How others reach it, through a proxy, such as https://registry.acme.example; for the document by which `wkg` finds packages
+    /// How others reach it, through a proxy, such as `https://registry.acme.example`; for the document by which `wkg` finds packages
     #[arg(long, value_name = "URL", value_parser = authority)]
     pub(crate) public_url: Option<String>,
 }
