@@ -5,6 +5,7 @@ mod connection;
 mod denials;
 mod explain;
 mod flow;
+mod manage;
 mod plugin;
 mod publish;
 mod quarantine;
@@ -29,6 +30,7 @@ pub(crate) use connection::Connection;
 pub(crate) use denials::Denials;
 pub(crate) use explain::Explain;
 pub(crate) use flow::Flow;
+pub(crate) use manage::{DeprecatePlugin, InfoOf, ReleaseOf, SearchPlugins, YankPlugin};
 pub(crate) use plugin::{BuildPlugin, Kind, NewPlugin, Plugin, Release};
 pub(crate) use publish::{AtRegistry, Key, KeyKind, PublishPlugin, PullPlugin, Sign, Versions};
 pub(crate) use quarantine::{Decision, Edit, Quarantine, Selection};
@@ -534,6 +536,15 @@ pub(crate) struct Serve {
     /// How long blobs are kept that nobody uses
     #[arg(long, value_name = "PERIOD", default_value = "90d")]
     pub(crate) keep_blobs: Period,
+    /// Serve no registry of plugins beside the API, and ask none which releases were yanked
+    #[arg(long)]
+    pub(crate) no_registry: bool,
+    /// Let whoever has no token pull from the registry
+    #[arg(long, conflicts_with = "no_registry")]
+    pub(crate) anonymous_pull: bool,
+    /// How others reach it, through a proxy, such as `https://stecker.acme.example`; for the document by which `wkg` finds packages
+    #[arg(long, value_name = "URL", value_parser = registry::authority, conflicts_with = "no_registry")]
+    pub(crate) public_url: Option<String>,
 }
 
 impl Serve {

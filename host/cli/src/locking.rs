@@ -17,7 +17,10 @@ use stecker_trust::{
     resolve::Choice,
 };
 
-use crate::failure::{Failure, Result, failed, file};
+use crate::{
+    failure::{Failure, Result, failed, file},
+    output::{Output, warn},
+};
 
 /// Where releases are looked for: what the host has.
 pub(crate) const SOURCE: &str = "host";
@@ -86,7 +89,12 @@ pub(crate) fn wanted(setup: &Setup) -> Result<Vec<(Wanted, ResolveWish)>> {
 }
 
 /// Puts a digest beside every name: the one of the lock file, if there is a lock file, else the one that the host chooses.
-pub(crate) async fn pin(setup: &mut Setup, path: &Path, operations: &dyn Operations) -> Result<()> {
+pub(crate) async fn pin(
+    setup: &mut Setup,
+    path: &Path,
+    operations: &dyn Operations,
+    output: Output,
+) -> Result<()> {
     let wanted = wanted(setup)?;
     if wanted.is_empty() {
         return Ok(());
@@ -108,7 +116,7 @@ pub(crate) async fn pin(setup: &mut Setup, path: &Path, operations: &dyn Operati
             }
             lock
         }
-        None => chosen(&wanted, operations).await?,
+        None => chosen(&wanted, operations, output).await?,
     };
     for (user, plugin) in uses(setup) {
         if plugin.digest.is_none()
@@ -120,16 +128,22 @@ pub(crate) async fn pin(setup: &mut Setup, path: &Path, operations: &dyn Operati
     Ok(())
 }
 
-/// What the host chooses.
+/// What the host chooses. What is to be known of a choice, that it was yanked or is deprecated, is told by the way.
 pub(crate) async fn chosen(
     wanted: &[(Wanted, ResolveWish)],
     operations: &dyn Operations,
+    output: Output,
 ) -> Result<LockFile> {
     let wishes: Vec<ResolveWish> = wanted.iter().map(|(_, wish)| wish.clone()).collect();
     let resolved = operations.resolve(&wishes).await?;
     let mut lock = LockFile::default();
     for ((wanted, _), resolved) in wanted.iter().zip(&resolved) {
-        lock.update(wanted, &choice(resolved)?);
+        let choice = choice(resolved)?;
+        for note in resolved.chosen.iter().flat_map(|chosen| &chosen.notes) {
+            let (user, name, version) = (&resolved.user, &resolved.name, &choice.version);
+            output.note(&warn(&format!("warning: {user}: {name}@{version} is {note}")));
+        }
+        lock.update(wanted, &choice);
     }
     Ok(lock)
 }

@@ -125,7 +125,7 @@ impl SetupFile {
                 }
             }
         }
-        locking::pin(&mut self.setup, &self.path, operations).await?;
+        locking::pin(&mut self.setup, &self.path, operations, output).await?;
         let located = Located {
             path: self.path,
             places: self.places,

@@ -126,6 +126,19 @@ fn token(globals: &Globals, server: &str) -> Result<String> {
     }
 }
 
+/// The server that is named, or runs in the data folder, and its token; none: there is none.
+pub(crate) fn server(globals: &Globals) -> Result<Option<(String, String)>> {
+    if let Some(server) = &globals.server {
+        return Ok(Some((server.clone(), token(globals, server)?)));
+    }
+    // A folder that is not there has no server; whether there is one at all does not matter here.
+    let Some(context) = data(globals).ok().and_then(|data| DataFolder::server_of(&data)) else {
+        return Ok(None);
+    };
+    let token = read_token(&context)?;
+    Ok(Some((context.url, token)))
+}
+
 fn through(context: &Context, tenant: &Name) -> Result<HttpClient> {
     Ok(HttpClient::new(&context.url, &read_token(context)?, tenant)?)
 }

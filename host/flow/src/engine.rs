@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Clock, FlowError, Outgoing, Retention, SystemClock, circuit,
+    Clock, FlowError, Marks, Outgoing, Retention, SystemClock, circuit,
     context::FlowContext,
     depth::Depths,
     fail_point,
@@ -59,6 +59,8 @@ pub struct EngineOptions {
     /// Where blobs are kept, in a folder that belongs to this process or, on one file system, to all that share the database. None: there
     /// are no blobs.
     pub blobs: Option<PathBuf>,
+    /// Who knows which releases were yanked and are deprecated. None: nobody.
+    pub marks: Option<Arc<dyn Marks>>,
 }
 
 impl Default for EngineOptions {
@@ -70,6 +72,7 @@ impl Default for EngineOptions {
             clock: Arc::new(SystemClock),
             retention: Retention::default(),
             blobs: None,
+            marks: None,
         }
     }
 }

@@ -108,6 +108,9 @@ pub enum FlowError {
     /// What was given as a signature is none.
     #[error("this is not a signature of a release: {0}")]
     Signature(String),
+    /// The registry that knows which releases were yanked cannot be asked.
+    #[error("the registry cannot be asked which releases were yanked: {0}")]
+    Registry(String),
     /// Somebody else is at it.
     #[error("{what} is busy: {by}")]
     Busy {

@@ -1,7 +1,7 @@
 //! Which release each use of a plugin runs, could run, or should leave. The rules are those of `stecker_trust::resolve`; here they meet what a tenant
 //! has: its connections and transforms, its releases, and whom it trusts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::civil::Date;
 use semver::{Version, VersionReq};
@@ -19,7 +19,7 @@ use stecker_trust::{
     },
 };
 
-use crate::{FlowError, trust::Trust};
+use crate::{FlowError, marks::Marks, trust::Trust};
 
 /// What a tenant has, as it is at one moment.
 struct Stock {
@@ -37,7 +37,12 @@ const fn policy(policy: UpgradePolicy) -> Policy {
 }
 
 impl Stock {
-    async fn of(store: &Store, trust: &Trust, tenant: &Name) -> Result<Self, FlowError> {
+    async fn of(
+        store: &Store,
+        trust: &Trust,
+        marks: Option<&dyn Marks>,
+        tenant: &Name,
+    ) -> Result<Self, FlowError> {
         let info = trust.info(tenant).await?;
         let mut releases = Vec::with_capacity(info.releases.len());
         for entry in info.releases {
@@ -59,6 +64,9 @@ impl Stock {
                 wider: Vec::new(),
             };
             releases.push((known, inspection));
+        }
+        if let Some(marks) = marks {
+            mark(marks, &mut releases).await?;
         }
         let mut stock = Self {
             releases,
@@ -140,6 +148,24 @@ impl Stock {
     }
 }
 
+/// Puts what the registry says beside the releases. A choice that was made without it could be one that must not be made any more, so there is none
+/// while the registry cannot be asked.
+async fn mark(marks: &dyn Marks, releases: &mut [(Known, Inspection)]) -> Result<(), FlowError> {
+    let names: BTreeSet<PluginName> = releases.iter().map(|(known, _)| known.name.clone()).collect();
+    for name in names {
+        for mark in marks.of(&name).await.map_err(FlowError::Registry)? {
+            for (known, _) in releases
+                .iter_mut()
+                .filter(|(known, _)| known.component == mark.component)
+            {
+                known.yanked.clone_from(&mark.yanked);
+                known.deprecated.clone_from(&mark.deprecated);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What every wish comes to, in their order.
 ///
 /// # Errors
@@ -147,10 +173,11 @@ impl Stock {
 pub(crate) async fn resolve_all(
     store: &Store,
     trust: &Trust,
+    marks: Option<&dyn Marks>,
     tenant: &Name,
     wishes: &[ResolveWish],
 ) -> Result<Vec<Resolved>, FlowError> {
-    let stock = Stock::of(store, trust, tenant).await?;
+    let stock = Stock::of(store, trust, marks, tenant).await?;
     let mut resolved = Vec::with_capacity(wishes.len());
     let mut faults = Vec::new();
     for wished in wishes {
@@ -214,7 +241,12 @@ fn one(stock: &Stock, wished: &ResolveWish, wish: &Wish) -> Resolved {
 fn note(note: &Note) -> String {
     match note {
         Note::Yanked { reason } => format!("yanked: {reason}"),
-        Note::Deprecated { deprecation } => format!("deprecated: {}", deprecation.message),
+        Note::Deprecated { deprecation } => {
+            let by = deprecation
+                .deadline
+                .map_or_else(String::new, |deadline| format!(" (until {deadline})"));
+            format!("deprecated{by}: {}", deprecation.message)
+        }
     }
 }
 
@@ -225,9 +257,10 @@ fn note(note: &Note) -> String {
 pub(crate) async fn outdated_uses(
     store: &Store,
     trust: &Trust,
+    marks: Option<&dyn Marks>,
     tenant: &Name,
 ) -> Result<Vec<OutdatedUse>, FlowError> {
-    let stock = Stock::of(store, trust, tenant).await?;
+    let stock = Stock::of(store, trust, marks, tenant).await?;
     let found = stock.each(|used, known| outdated(std::slice::from_ref(used), known, &contract::VERSIONS));
     let text = |version: Option<Version>| version.map(|version| version.to_string());
     let found = found.into_iter().map(|use_| OutdatedUse {
@@ -250,10 +283,11 @@ pub(crate) async fn outdated_uses(
 pub(crate) async fn uses_at_risk(
     store: &Store,
     trust: &Trust,
+    marks: Option<&dyn Marks>,
     tenant: &Name,
     by: Date,
 ) -> Result<Vec<UseAtRisk>, FlowError> {
-    let stock = Stock::of(store, trust, tenant).await?;
+    let stock = Stock::of(store, trust, marks, tenant).await?;
     let mut found =
         stock.each(|used, known| at_risk(std::slice::from_ref(used), by, known, &contract::VERSIONS));
     found.sort_by(|a, b| (a.on, &a.user).cmp(&(b.on, &b.user)));

@@ -2,12 +2,17 @@
 
 use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use stecker_flow::{Engine, EngineOptions, Retention};
+use stecker_distribution::RegistryError;
+use stecker_flow::{Engine, EngineOptions, Marks, Retention};
 use stecker_model::Name;
 use stecker_sandbox::{CompileBounds, Compiler, Sandbox, SandboxError, SandboxOptions};
 use stecker_store::{Store, StoreError, StoreOptions};
 
-use crate::{DataFolder, FolderError, MasterKeyOption, Service, master_key::Source};
+use crate::{
+    DataFolder, FolderError, MasterKeyOption, RegistryOption, Service,
+    master_key::Source,
+    registry::{HostRegistry, Place},
+};
 
 /// What a host is made from.
 #[derive(Debug, Clone)]
@@ -31,6 +36,8 @@ pub struct HostOptions {
     pub retention: Retention,
     /// Where blobs are kept; none: in the data folder. Hosts that share a database share this folder too, on one file system.
     pub blobs: Option<PathBuf>,
+    /// Whether it has a registry of plugins.
+    pub registry: RegistryOption,
 }
 
 /// The only argument of a process that compiles a plugin.
@@ -50,6 +57,7 @@ impl HostOptions {
             dns: Vec::new(),
             retention: Retention::default(),
             blobs: None,
+            registry: RegistryOption::default(),
         }
     }
 }
@@ -69,6 +77,9 @@ pub enum HostError {
         /// Why it cannot be used.
         source: StoreError,
     },
+    /// The registry.
+    #[error("{0}. `--no-registry` serves without it")]
+    Registry(#[from] RegistryError),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -91,6 +102,8 @@ pub enum HostError {
 pub struct Host {
     folder: DataFolder,
     service: Service,
+    sandbox: Sandbox,
+    registry: Option<HostRegistry>,
 }
 
 fn compiler(options: &HostOptions) -> Compiler {
@@ -140,22 +153,45 @@ impl Host {
             dns: options.dns.clone(),
             ..SandboxOptions::default()
         })?;
+        let place = Place {
+            data: folder.path(),
+            database: options.database.as_deref(),
+            blobs: options.blobs.as_deref(),
+        };
+        let registry = HostRegistry::open(options.registry, place).await?;
+        let marks = registry
+            .clone()
+            .map(|registry| Arc::new(registry) as Arc<dyn Marks>);
         let options = EngineOptions {
+            marks,
             node: node(&folder)?,
             lease_ttl: options.lease_ttl,
             retention: options.retention,
             blobs: Some(options.blobs.clone().unwrap_or_else(|| folder.blobs_dir())),
             ..EngineOptions::default()
         };
-        let engine = Engine::new(store.clone(), sandbox, options);
+        let engine = Engine::new(store.clone(), sandbox.clone(), options);
         let service = Service::new(store, engine).with_data_folder(folder.path());
-        Ok(Self { folder, service })
+        Ok(Self {
+            folder,
+            service,
+            sandbox,
+            registry,
+        })
     }
 
     /// The folder.
     #[must_use]
     pub fn folder(&self) -> &DataFolder {
         &self.folder
+    }
+
+    pub(crate) fn registry(&self) -> Option<&HostRegistry> {
+        self.registry.as_ref()
+    }
+
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// The operations within a tenant; `actor` is who the audit trail names.
@@ -174,6 +210,9 @@ impl Host {
     pub async fn close(self) {
         self.service.engine().shutdown().await;
         self.service.store().close().await;
+        if let Some(registry) = &self.registry {
+            registry.close().await;
+        }
     }
 }
 

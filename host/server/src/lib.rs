@@ -19,6 +19,7 @@ mod inspect;
 mod master_key;
 mod operations;
 mod problem;
+mod registry;
 mod serve;
 mod service;
 
@@ -33,6 +34,7 @@ pub use http::{
 pub use inspect::{ReleaseReport, check_component, inspect_component};
 pub use master_key::MasterKeyOption;
 pub use operations::Operations;
+pub use registry::RegistryOption;
 pub use serve::{ServeOptions, Server, asked_to_end, serve};
 pub use service::Service;
 pub use stecker_flow::Retention;

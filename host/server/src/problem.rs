@@ -211,6 +211,8 @@ pub(crate) fn flow(error: FlowError) -> Problem {
             error.to_string(),
         )
         .with_hint("the one before is still in force; `stecker trust show` shows it"),
+        FlowError::Registry(_) => Problem::new(503, "registry", "The registry cannot be asked", error.to_string())
+            .with_hint("try again; the host's log says more. Nothing was changed"),
         FlowError::Signature(_) => invalid_field("bundle", error.to_string()),
         FlowError::Busy { what, by } => conflict(
             format!("{what} is busy: {by}"),

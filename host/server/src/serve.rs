@@ -10,7 +10,7 @@ use std::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{BootstrapToken, Context, DataFolder, Host, HostError, HostOptions, Working};
+use crate::{BootstrapToken, Context, DataFolder, Host, HostError, HostOptions, RegistryOption, Working};
 
 /// How long requests that are being answered may take after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -22,14 +22,23 @@ pub struct ServeOptions {
     pub host: HostOptions,
     /// Where it listens. Anything but loopback is reachable by others, without encryption.
     pub listen: SocketAddr,
+    /// Whether whoever has no token may pull from its registry.
+    pub anonymous_pull: bool,
+    /// The host and port by which clients reach its registry; none: those that it listens on.
+    pub public: Option<String>,
 }
 
 impl ServeOptions {
-    /// On loopback, at the port that commands expect.
+    /// On loopback, at the port that commands expect, with a registry that is for whoever has the token.
     #[must_use]
     pub fn new(host: HostOptions) -> Self {
         Self {
-            host,
+            host: HostOptions {
+                registry: RegistryOption::Made,
+                ..host
+            },
+            anonymous_pull: false,
+            public: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7420)),
         }
     }
@@ -44,6 +53,8 @@ pub struct Server {
     working: Working,
     stop: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
+    /// Collects the registry's garbage.
+    keeping: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -70,8 +81,22 @@ impl Server {
         let token = host.folder().token()?;
         let working = Working::default();
         let service = host.service(stecker_model::Name::default_tenant(), "host");
-        let router = crate::router(service, Arc::new(BootstrapToken::new(token)), working.clone())
-            .map_err(|error| HostError::Server(error.to_string()))?;
+        let mut router = crate::router(
+            service,
+            Arc::new(BootstrapToken::new(token.clone())),
+            working.clone(),
+        )
+        .map_err(|error| HostError::Server(error.to_string()))?;
+        let mut keeping = None;
+        if let Some(registry) = host.registry() {
+            let sandbox = host.sandbox().clone();
+            let public = options
+                .public
+                .clone()
+                .unwrap_or_else(|| from_here(address).to_string());
+            router = router.merge(registry.router(token, sandbox, public, options.anonymous_pull));
+            keeping = Some(tokio::spawn(registry.clone().keep()));
+        }
         let stop = CancellationToken::new();
         let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let task = tokio::spawn(serving.into_future());
@@ -88,6 +113,7 @@ impl Server {
             working,
             stop,
             task,
+            keeping,
         })
     }
 
@@ -132,6 +158,9 @@ impl Server {
                 "requests were still being answered and are cut off"
             );
             abort.abort();
+        }
+        if let Some(keeping) = &self.keeping {
+            keeping.abort();
         }
         self.host.close().await;
         tracing::info!("ended");

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     auth::{Challenge, Credentials},
+    cache::Cache,
     error::ClientError,
 };
 
@@ -27,6 +28,10 @@ pub struct Registry {
     credentials: Option<Credentials>,
     /// Tokens that were fetched, by what they are for.
     tokens: Mutex<HashMap<String, Zeroizing<String>>>,
+    /// What was pulled before.
+    pub(crate) cache: Option<Cache>,
+    /// Who is asked first for what has a digest.
+    pub(crate) mirrors: Vec<Self>,
 }
 
 #[derive(Deserialize)]
@@ -35,14 +40,15 @@ struct TokenAnswer {
     access_token: Option<String>,
 }
 
+/// How registries tell errors.
 #[derive(Deserialize)]
-struct Errors {
+pub(crate) struct Errors {
     #[serde(default)]
-    errors: Vec<OneError>,
+    pub(crate) errors: Vec<OneError>,
 }
 
 #[derive(Deserialize)]
-struct OneError {
+pub(crate) struct OneError {
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -74,7 +80,24 @@ impl Registry {
             base,
             credentials,
             tokens: Mutex::default(),
+            cache: None,
+            mirrors: Vec::new(),
         })
+    }
+
+    /// With a cache, in which is looked before anybody is asked for what has a digest.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// With mirrors, which are asked before it for what has a digest, in this order; what one does not have, or has other bytes for, the next is asked
+    /// for. What a tag means is asked of the registry itself, and of a mirror only while that cannot be reached, with a warning.
+    #[must_use]
+    pub fn with_mirrors(mut self, mirrors: Vec<Self>) -> Self {
+        self.mirrors = mirrors;
+        self
     }
 
     /// Its address, for people.
@@ -83,14 +106,29 @@ impl Registry {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
+    /// Whether what it is told of who asks can be read on the way: it goes over the network, and not over TLS.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        let is_here = match self.base.host() {
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+        self.credentials.is_some() && self.base.scheme() == "http" && !is_here
+    }
+
+    /// A place below its root.
+    pub(crate) fn place(&self, path: &str) -> Result<Url, ClientError> {
+        self.base.join(path).map_err(|error| ClientError::Address {
+            address: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
     /// A place below `/v2/` of a repository.
     pub(crate) fn url(&self, repository: &str, rest: &str) -> Result<Url, ClientError> {
-        self.base
-            .join(&format!("/v2/{repository}/{rest}"))
-            .map_err(|error| ClientError::Address {
-                address: repository.to_owned(),
-                reason: error.to_string(),
-            })
+        self.place(&format!("/v2/{repository}/{rest}"))
     }
 
     /// Where a registry sends on to, which may be relative (RFC 9110, 10.2.2).

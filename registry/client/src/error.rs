@@ -42,6 +42,23 @@ pub enum ClientError {
         /// What was asked for.
         what: String,
     },
+    /// A folder or an archive of a release.
+    #[error("{}: {reason}", path.display())]
+    Layout {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It is a registry of another make.
+    #[error(
+        "the registry at {registry} has no management of releases: it is not one of Stecker's, or an older one. Pushing and pulling work there; finding, \
+         yanking and deprecating do not"
+    )]
+    NoManagement {
+        /// Which registry.
+        registry: String,
+    },
     /// The registry says no.
     #[error("the registry refuses {what} ({status}): {reason}")]
     Refused {

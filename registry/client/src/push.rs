@@ -111,20 +111,11 @@ impl Registry {
         let (scope, all) = (scope(repository), blob.bytes.len());
         let what = format!("a blob of {repository}");
         let url = self.url(repository, &format!("blobs/{}", blob.digest))?;
-        let there = self
-            .send(Method::HEAD, url, &scope, &what, |request| request)
-            .await?;
-        if there.status().is_success() {
+        if self.is_there(&url, &scope, &what).await? {
             progress(all as u64, all as u64);
             return Ok(());
         }
-        let url = self.url(repository, "blobs/uploads/")?;
-        let answer = self
-            .send(Method::POST, url, &scope, &what, |request| {
-                request.header(header::CONTENT_LENGTH, "0")
-            })
-            .await?;
-        let mut upload = self.location(&self.good(answer, &what).await?, &what)?;
+        let mut upload = self.begin(repository, &scope, &what).await?;
         let bytes = Bytes::from(blob.bytes.clone());
         let (mut sent, mut failures) = (0, 0);
         while sent < all {
@@ -173,14 +164,70 @@ impl Registry {
         upload
             .query_pairs_mut()
             .append_pair("digest", blob.digest.as_str());
-        let answer = self
-            .send(Method::PUT, upload, &scope, &what, |request| {
-                request.header(header::CONTENT_LENGTH, "0")
-            })
-            .await?;
-        self.good(answer, &what).await?;
+        let mut failures = 0;
+        loop {
+            let answer = self
+                .send(Method::PUT, upload.clone(), &scope, &what, |request| {
+                    request.header(header::CONTENT_LENGTH, "0")
+                })
+                .await;
+            let answer = match answer {
+                Ok(answer) => self.good(answer, &what).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = answer else { break };
+            // It may have been done, and only the answer lost; then the upload is not known any more, and the blob is.
+            let is_lost = error.passes_by_itself() || failures > 0;
+            if is_lost && self.is_there(&url, &scope, &what).await? {
+                break;
+            }
+            failures += 1;
+            if failures > TRIES || !error.passes_by_itself() {
+                return Err(error);
+            }
+            pause(failures).await;
+        }
         progress(all as u64, all as u64);
         Ok(())
+    }
+
+    /// Whether a blob is there. To ask again changes nothing.
+    async fn is_there(&self, url: &url::Url, scope: &str, what: &str) -> Result<bool, ClientError> {
+        let mut failures = 0;
+        loop {
+            match self
+                .send(Method::HEAD, url.clone(), scope, what, |request| request)
+                .await
+            {
+                Ok(answer) => return Ok(answer.status().is_success()),
+                Err(error) if error.passes_by_itself() && failures < TRIES => failures += 1,
+                Err(error) => return Err(error),
+            }
+            pause(failures).await;
+        }
+    }
+
+    /// Begins an upload. One that was begun and not heard of ends by itself.
+    async fn begin(&self, repository: &str, scope: &str, what: &str) -> Result<url::Url, ClientError> {
+        let url = self.url(repository, "blobs/uploads/")?;
+        let mut failures = 0;
+        loop {
+            let answer = self
+                .send(Method::POST, url.clone(), scope, what, |request| {
+                    request.header(header::CONTENT_LENGTH, "0")
+                })
+                .await;
+            let answer = match answer {
+                Ok(answer) => self.good(answer, what).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(answer) => return self.location(&answer, what),
+                Err(error) if error.passes_by_itself() && failures < TRIES => failures += 1,
+                Err(error) => return Err(error),
+            }
+            pause(failures).await;
+        }
     }
 
     /// How much of an upload has arrived.

@@ -145,9 +145,9 @@ impl Code {
     }
 }
 
-/// An answer that is an error.
+/// An answer that is an error: a status, and `{"errors": [{"code", "message", "detail"}]}`.
 #[derive(Debug)]
-pub(crate) struct ApiError {
+pub struct ApiError {
     status: StatusCode,
     entries: Vec<Entry>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -167,7 +167,8 @@ struct Entries<'e> {
 }
 
 impl ApiError {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+    /// With the status that goes with the code.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             status: code.status(),
             entries: vec![Entry {
@@ -179,12 +180,16 @@ impl ApiError {
         }
     }
 
-    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+    /// With another status.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    pub(crate) fn detail(mut self, detail: Value) -> Self {
+    /// With more for programs.
+    #[must_use]
+    pub fn detail(mut self, detail: Value) -> Self {
         if let Some(entry) = self.entries.first_mut() {
             entry.detail = detail;
         }
@@ -218,6 +223,11 @@ impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
         match &error {
             RegistryError::Corrupt { .. } => tracing::error!(%error, "a stored content is damaged"),
+            // Whoever asks is wrong, and not the registry.
+            RegistryError::NoRelease { .. } => return Self::new(Code::ManifestUnknown, error.to_string()),
+            RegistryError::Text { .. } => {
+                return Self::new(Code::Unsupported, error.to_string()).status(StatusCode::BAD_REQUEST);
+            }
             _ => tracing::error!(%error, "a request failed"),
         }
         let (status, message) = match &error {

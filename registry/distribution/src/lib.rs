@@ -47,8 +47,8 @@ pub use auth::{
 pub use blobs::BlobStore;
 pub use collecting::Collected;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use error::{Code, RegistryError};
-pub use http::{Discovery, Http, TOKEN_PATH};
+pub use error::{ApiError, Code, RegistryError};
+pub use http::{Asker, Discovery, Http, TOKEN_PATH};
 pub use manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, IMAGE_INDEX, IMAGE_MANIFEST, MAX_MANIFEST, MAX_REFERENCES, Manifest,
     ManifestError, Referrer,
@@ -59,4 +59,4 @@ pub use object_store;
 pub use publishing::{Candidate, Gate, Refusal};
 pub use reference::{Reference, ReferenceError, Tag, TagError};
 pub use registry::{Clock, Registry, RegistryOptions, SystemClock};
-pub use releases::{Deprecation, MAX_TEXT, Release, Yank};
+pub use releases::{Deprecation, Listed, MAX_TEXT, Release, Yank};

@@ -11,9 +11,10 @@ use crate::{
     blobs::BlobStore,
     digest::Digest,
     error::RegistryError,
+    manifest::Referrer,
     name::RepositoryName,
     reference::{Reference, Tag},
-    releases::{Deprecation, MAX_TEXT, Release, Yank},
+    releases::{Deprecation, Listed, MAX_TEXT, Release, Yank},
     store::{Store, StoredManifest},
 };
 
@@ -133,6 +134,35 @@ impl Registry {
         tag: &Tag,
     ) -> Result<Option<Release>, RegistryError> {
         self.store().release(repository, tag).await
+    }
+
+    /// Releases of all repositories that are there, yanked ones too, behind the one given, in the order of the bytes of repository and tag; at
+    /// most `most`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn all_releases(
+        &self,
+        behind: Option<(&RepositoryName, &Tag)>,
+        most: u32,
+    ) -> Result<Vec<Listed>, RegistryError> {
+        let behind = behind.map_or(("", ""), |(repository, tag)| (repository.as_str(), tag.as_str()));
+        self.store().all_releases(behind, most).await
+    }
+
+    /// What is said about a manifest, of one kind; the first thousand or 3 MiB of it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        kind: &str,
+    ) -> Result<Vec<Referrer>, RegistryError> {
+        let most = 3 * 1024 * 1024;
+        let found = self.store().referrers(repository, subject, Some(kind), "", most);
+        Ok(found.await?.0)
     }
 
     /// A manifest's digest, media type and bytes; none if it is not there.

@@ -1,7 +1,9 @@
 //! Releases: tags that are versions, and what is said about them afterwards. A version is never another digest; what may change is
 //! whether it is offered (yanked) and what its users are told (deprecated).
 
-use crate::{digest::Digest, reference::Tag};
+use std::collections::BTreeMap;
+
+use crate::{digest::Digest, name::RepositoryName, reference::Tag};
 
 /// A version, as it was released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,17 @@ pub struct Release {
     pub yanked: Option<Yank>,
     /// Its users should move on.
     pub deprecated: Option<Deprecation>,
+}
+
+/// A release as it stands among those of all repositories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its repository.
+    pub repository: RepositoryName,
+    /// What it is.
+    pub release: Release,
+    /// The annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Taken out of what is offered: not listed, still there for whoever has pinned it.

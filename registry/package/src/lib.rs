@@ -5,9 +5,14 @@
 //! [`about_of`]). The same component always becomes the same manifest, byte for byte, so that a release that is published twice is published once:
 //! there is no time in it.
 
+mod manage;
 mod read;
 mod write;
 
+pub use manage::{
+    DeprecateRelease, DeprecatedRelease, ListedRelease, MANAGEMENT, ReleaseDetail, ReleasePage,
+    SignatureNote, YankRelease, YankedRelease,
+};
 pub use read::{ArtifactError, Described, about_of, layer_of, referrers_of};
 pub use write::{About, Blob, Release};
 

@@ -11,15 +11,15 @@ use stecker_distribution::{
 };
 use stecker_gate::{GatePolicy, Previous, Severity, examine, predecessor};
 use stecker_package::{BUNDLE, MANIFEST, about_of, layer_of, repository, tag};
-use stecker_registry::Inspection;
+use stecker_registry::{Inspection, component::digest};
 use stecker_sandbox::Sandbox;
-use stecker_trust::Bundle;
+use stecker_trust::{Bundle, ReleaseSubject, bundle::Content, statement::StatementFault};
 
 /// A signature as `cosign sign` pushes it.
 pub const COSIGN_SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
 /// Bytes of a component, at most; what is larger is refused by the gate anyway.
-const COMPONENT: u64 = 64 * 1024 * 1024;
+pub(crate) const COMPONENT: u64 = 64 * 1024 * 1024;
 /// Bytes of what is said about a release, at most.
 const ABOUT: u64 = 4 * 1024 * 1024;
 
@@ -194,15 +194,22 @@ impl PluginGate {
             ));
         };
         if kind == BUNDLE {
-            return match Bundle::from_json(&blob) {
-                Ok(_) => Ok(()),
-                Err(error) => Err(refusal(
+            let bundle = Bundle::from_json(&blob).map_err(|error| {
+                refusal(
                     "bad-bundle",
                     format!("{content} is no Sigstore bundle that can be used: {error}"),
-                )),
+                )
+            })?;
+            let Some(inspection) = self.inspection_of(candidate, &release).await? else {
+                return Ok(());
+            };
+            return match about_another(&bundle, &inspection, subject) {
+                None => Ok(()),
+                Some(reason) => Err(refusal("other-release-signed", format!("{content}: {reason}"))),
             };
         }
-        let said = self.manifest_in(candidate, &release).await?;
+        let inspection = self.inspection_of(candidate, &release).await?;
+        let said = inspection.map(|inspection| inspection.manifest.to_canonical_json());
         if said.as_deref().map(str::as_bytes) == Some(&blob[..]) {
             Ok(())
         } else {
@@ -213,12 +220,12 @@ impl PluginGate {
         }
     }
 
-    /// The manifest inside of a release's component, as it is written there.
-    async fn manifest_in(
+    /// What a release's component is; none if it is not there any more.
+    async fn inspection_of(
         &self,
         candidate: &Candidate<'_>,
         release: &[u8],
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Option<Inspection>, Refusal> {
         let Some(layer) = layer_of(release).ok().and_then(|layer| own(&layer.digest).ok()) else {
             return Ok(None);
         };
@@ -227,8 +234,36 @@ impl PluginGate {
             .content(candidate.repository, &layer, COMPONENT)
             .await;
         let component = component.map_err(|error| failed(&error))?;
-        let inspection = component.and_then(|component| stecker_registry::inspect(&component).ok());
-        Ok(inspection.map(|inspection| inspection.manifest.to_canonical_json()))
+        Ok(component.and_then(|component| stecker_registry::inspect(&component).ok()))
+    }
+}
+
+/// Why a signature is about another release than the one that it is pushed to; none: it may be about this one. Whether it is a good one is for whoever
+/// loads the release, and what else is said of a release with a signature (a bill of materials) is not looked at.
+fn about_another(bundle: &Bundle, inspection: &Inspection, image: &Digest) -> Option<String> {
+    let subject = ReleaseSubject {
+        name: inspection.manifest.name.clone(),
+        version: inspection.manifest.version.clone(),
+        component: inspection.digest.clone(),
+        manifest: digest(inspection.manifest.to_canonical_json().as_bytes()),
+        image: image.as_str().parse().ok(),
+    };
+    match &bundle.content {
+        Content::Statement(envelope) => match subject.covered_by(&envelope.payload) {
+            Err(fault @ (StatementFault::OtherDigest { .. } | StatementFault::OtherRelease { .. })) => {
+                Some(fault.to_string())
+            }
+            _ => None,
+        },
+        Content::Message { digest, .. } => {
+            let claimed = hex::encode(digest.as_ref()?);
+            (claimed != subject.component.hex()).then(|| {
+                format!(
+                    "the signature is for a file with the digest sha256:{claimed}, and the component is {}",
+                    subject.component
+                )
+            })
+        }
     }
 }
 
@@ -308,7 +343,7 @@ async fn component_of(
 }
 
 /// The same digest, as the registry has it.
-fn own(digest: &stecker_model::Digest) -> Result<Digest, String> {
+pub(crate) fn own(digest: &stecker_model::Digest) -> Result<Digest, String> {
     digest
         .as_str()
         .parse()

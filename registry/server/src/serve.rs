@@ -35,6 +35,8 @@ pub struct ServeOptions {
     pub users: Option<PathBuf>,
     /// Whether whoever has no password may pull.
     pub anonymous_pull: bool,
+    /// The host and port by which clients reach it; none: those that it listens on.
+    pub public: Option<String>,
 }
 
 /// Why it does not serve.
@@ -111,13 +113,13 @@ pub async fn serve(
         auth,
         gate: Some(Arc::new(PluginGate::new(sandbox, GatePolicy::publish(), ""))),
         discovery: Some(Discovery {
-            registry: address.to_string(),
+            registry: options.public.clone().unwrap_or_else(|| address.to_string()),
             namespace_prefix: String::new(),
         }),
     };
     let collecting = tokio::spawn(collect(registry.clone()));
     told(address);
-    let served = axum::serve(listener, http.router())
+    let served = axum::serve(listener, crate::router(http, ""))
         .with_graceful_shutdown(stop)
         .await;
     collecting.abort();
@@ -125,7 +127,8 @@ pub async fn serve(
     served.map_err(tried("serving ended".to_owned()))
 }
 
-async fn collect(registry: Registry) {
+/// Collects what nothing names, once an hour, for ever.
+pub async fn collect(registry: Registry) {
     loop {
         tokio::time::sleep(COLLECT).await;
         match registry.collect(true).await {

@@ -14,8 +14,9 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stecker_package::{BUNDLE, MANIFEST, WASM_CONFIG, WASM_LAYER};
-use stecker_registry::{Manifest, embed_manifest, inspect};
+use stecker_registry::{Manifest, component::digest as component_digest, embed_manifest, inspect};
 use stecker_registry_server::{ServeError, ServeOptions, serve};
+use stecker_trust::{Algorithm, Bundle, ReleaseSubject, SecretKey};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -62,6 +63,7 @@ impl Running {
             database: None,
             users: None,
             anonymous_pull: false,
+            public: None,
         };
         let (tell, told) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -204,6 +206,26 @@ async fn what_the_gate_lets_in_is_there_and_nothing_else() {
     let answer = running.about(home, &first, MANIFEST, readable.as_bytes()).await;
     assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
 
+    // A signature is about the release that it is pushed to, whoever made it.
+    let key = SecretKey::generate(Algorithm::Ed25519).unwrap();
+    let signed = |component: &[u8]| {
+        let inspection = inspect(component).unwrap();
+        let subject = ReleaseSubject {
+            name: inspection.manifest.name.clone(),
+            version: inspection.manifest.version.clone(),
+            component: inspection.digest.clone(),
+            manifest: component_digest(inspection.manifest.to_canonical_json().as_bytes()),
+            image: None,
+        };
+        Bundle::sign(&subject, &key, jiff::Timestamp::UNIX_EPOCH).to_json()
+    };
+    let answer = running.about(home, &first, BUNDLE, signed(&fix).as_bytes()).await;
+    refused(answer, "other-release-signed").await;
+    let answer = running
+        .about(home, &first, BUNDLE, signed(&plugin).as_bytes())
+        .await;
+    assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
+
     // Nor does a release come in by the side door, as something that is said about another one.
     let never = release(&plugin, |manifest| manifest["version"] = json!("9.9.9"));
     running.blob(home, &never).await;
@@ -246,6 +268,118 @@ async fn what_the_gate_lets_in_is_there_and_nothing_else() {
     running.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn releases_are_found_looked_at_yanked_and_deprecated() {
+    let Some(plugin) = plugin() else { return };
+    let running = Running::start().await;
+    let home = "stecker/demo-erp";
+    let (answer, image) = running.push(home, "0.1.0", &plugin).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let next = release(&plugin, |manifest| manifest["version"] = json!("0.1.1"));
+    let (answer, _) = running.push(home, "0.1.1", &next).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let base = format!("{}/registry/v1/releases", running.url.trim_end_matches("/v2"));
+    let get = async |rest: &str| -> Value {
+        let answer = running.client.get(format!("{base}{rest}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{rest}");
+        answer.json().await.unwrap()
+    };
+    let versions = |page: &Value| -> Vec<String> {
+        let releases = page["releases"].as_array().unwrap().iter();
+        releases
+            .map(|release| release["version"].as_str().unwrap().to_owned())
+            .collect()
+    };
+
+    // In pages, by words, by name.
+    let first = get("?n=1").await;
+    assert_eq!(versions(&first), ["0.1.0"]);
+    let second = get(&format!("?n=1&last={}", first["next"].as_str().unwrap())).await;
+    assert_eq!(versions(&second), ["0.1.1"]);
+    assert_eq!(versions(&get("?q=DEMO").await), ["0.1.0", "0.1.1"]);
+    assert_eq!(versions(&get("?q=demo+nowhere").await), [""; 0]);
+    assert_eq!(versions(&get("?name=stecker/demo-erp").await), ["0.1.0", "0.1.1"]);
+    assert_eq!(versions(&get("?name=acme/other").await), [""; 0]);
+    for bad in ["?last=x", "?name=X", "?n=x", "?sort=age", "/stecker/demo-erp/one"] {
+        let answer = running.client.get(format!("{base}{bad}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{bad}");
+    }
+
+    // All about one, as its own bytes say.
+    let one = "/stecker/demo-erp/0.1.0";
+    let about = get(one).await;
+    assert_eq!(about["image"], image);
+    assert_eq!(about["component"], digest(&plugin));
+    assert_eq!(about["roles"], json!(inspect(&plugin).unwrap().roles));
+    assert_eq!(about["size"], plugin.len());
+    assert_eq!(about["signatures"], json!([]));
+    let missing = running
+        .client
+        .get(format!("{base}/stecker/demo-erp/9.9.9"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+
+    // What is said about it is seen here, and by every client that asks for its manifest.
+    let put = async |what: &str, body: Value| {
+        let request = running.client.put(format!("{base}{one}/{what}"));
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap())
+    };
+    for _ in 0..2 {
+        let (status, about) = put("yanked", json!({ "reason": "wrong totals" })).await;
+        assert_eq!(
+            (status, &about["yanked"]["reason"]),
+            (StatusCode::OK, &json!("wrong totals"))
+        );
+    }
+    let deprecation = json!({ "message": "use 0.1.1", "deadline": "2099-03-31" });
+    let (status, about) = put("deprecated", deprecation).await;
+    assert_eq!(
+        (status, &about["deprecated"]["deadline"]),
+        (StatusCode::OK, &json!("2099-03-31"))
+    );
+    for (what, bad) in [
+        ("deprecated", json!({ "message": " " })),
+        ("deprecated", json!({ "message": "x", "deadline": "soon" })),
+        ("yanked", json!({ "reason": "x".repeat(2_000) })),
+        ("yanked", json!({})),
+    ] {
+        let (status, body) = put(what, bad).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        assert!(!body["errors"][0]["message"].as_str().unwrap().is_empty());
+    }
+    for method in [reqwest::Method::HEAD, reqwest::Method::GET] {
+        let url = format!("{}/{home}/manifests/0.1.0", running.url);
+        let answer = running.client.request(method, url).send().await.unwrap();
+        let warnings: Vec<_> = answer
+            .headers()
+            .get_all("warning")
+            .iter()
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "299 - \"0.1.0 was yanked: wrong totals\"",
+                "299 - \"0.1.0 is deprecated (until 2099-03-31): use 0.1.1\""
+            ]
+        );
+    }
+    for what in ["yanked", "deprecated"] {
+        let answer = running
+            .client
+            .delete(format!("{base}{one}/{what}"))
+            .send()
+            .await
+            .unwrap();
+        let about: Value = answer.json().await.unwrap();
+        assert_eq!(about[what], Value::Null);
+    }
+    running.end().await;
+}
+
 #[tokio::test]
 async fn nobody_can_publish_by_accident() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,6 +389,7 @@ async fn nobody_can_publish_by_accident() {
         database: None,
         users,
         anonymous_pull: false,
+        public: None,
     };
     let refused = serve(options(None), |_| panic!("it serves"), async {}).await;
     assert!(matches!(refused, Err(ServeError::Open { .. })), "{refused:?}");

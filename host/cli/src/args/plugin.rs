@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{PublishPlugin, PullPlugin, Versions};
+use super::{
+    DeprecatePlugin, InfoOf, PublishPlugin, PullPlugin, ReleaseOf, SearchPlugins, Versions, YankPlugin,
+};
 
 use super::CheckPlugin;
 
@@ -60,6 +62,7 @@ The codes and checks are explained in docs/gate.md.")]
   stecker plugin publish acme-shop-1.4.0.wasm --registry https://registry.acme.example
   stecker plugin publish acme-shop-1.4.0.wasm --sign-with author.pem
   stecker plugin publish acme-shop-1.4.0.wasm --dry-run
+  stecker plugin publish --from shop.tar
 
 Who publishes is said by STECKER_REGISTRY_TOKEN, or STECKER_REGISTRY_USER and STECKER_REGISTRY_PASSWORD. What is there already is not sent
 again; a version is published once and never as something else.")]
@@ -68,13 +71,50 @@ again; a version is published once and never as something else.")]
     #[command(after_help = "Examples:
   stecker plugin pull acme/shop
   stecker plugin pull acme/shop@1.4 --registry https://registry.acme.example
-  stecker plugin pull acme/shop@1.4.2 --install")]
+  stecker plugin pull acme/shop@1.4.2 --install
+  stecker plugin pull acme/shop@1.4 --to shop.tar          # for where no registry can be reached
+  stecker plugin pull acme/shop --from shop.tar --install
+  stecker plugin pull acme/shop --mirror https://mirror.inside.example
+
+What was pulled before is kept in the user's cache folder, up to 1 GiB, and verified whenever it is used.")]
     Pull(PullPlugin),
     /// List the releases of a plugin that a registry offers
     #[command(
         after_help = "Examples:\n  stecker plugin versions acme/shop\n  stecker plugin versions acme/shop --json"
     )]
     Versions(Versions),
+    /// Find plugins in a registry
+    #[command(after_help = "Examples:
+  stecker plugin search
+  stecker plugin search shop orders --registry https://registry.acme.example
+  stecker plugin search shop --json")]
+    Search(SearchPlugins),
+    /// Show all that a registry knows of a release
+    #[command(after_help = "Examples:
+  stecker plugin info acme/shop
+  stecker plugin info acme/shop@1.4.2 --json
+
+Roles, what it asks for, the systems behind it and when their APIs end, signatures, and whether it was yanked or is deprecated. A signature is
+named by what it calls its key, and not verified: `stecker trust` says who is believed.")]
+    Info(InfoOf),
+    /// Take a release out of what a registry offers
+    #[command(after_help = "Examples:
+  stecker plugin yank acme/shop@1.4.2 --reason 'wrong totals for refunds, use 1.4.3'
+
+No range comes to it any more. Who has it pinned, or asks for exactly this version, still gets it, with a warning.")]
+    Yank(YankPlugin),
+    /// Offer a yanked release again
+    #[command(after_help = "Examples:\n  stecker plugin unyank acme/shop@1.4.2")]
+    Unyank(ReleaseOf),
+    /// Tell whoever uses a release to move on
+    #[command(after_help = "Examples:
+  stecker plugin deprecate acme/shop@1.4.2 --message 'speaks an API that ends; use 2.0' --deadline 2027-03-31
+
+It is still offered, with a warning; `stecker outdated` names who uses it.")]
+    Deprecate(DeprecatePlugin),
+    /// Take a deprecation back
+    #[command(after_help = "Examples:\n  stecker plugin undeprecate acme/shop@1.4.2")]
+    Undeprecate(ReleaseOf),
 }
 
 #[derive(Debug, Args)]

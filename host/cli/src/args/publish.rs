@@ -6,14 +6,10 @@ use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 pub(crate) struct AtRegistry {
-    /// Its address, such as `https://registry.acme.example`
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "STECKER_REGISTRY",
-        default_value = "http://127.0.0.1:7421"
-    )]
-    pub(crate) registry: String,
+    /// Its address, such as `https://registry.acme.example` [default: the one of the host, if a server is named or runs in the data folder; else
+    /// `http://127.0.0.1:7421`]
+    #[arg(long, value_name = "URL", env = "STECKER_REGISTRY", hide_env_values = true)]
+    pub(crate) registry: Option<String>,
     /// What stands before a plugin's name there, such as `plugins/`
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) prefix: String,
@@ -22,7 +18,11 @@ pub(crate) struct AtRegistry {
 #[derive(Debug, Args)]
 pub(crate) struct PublishPlugin {
     /// The component
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "from")]
+    pub(crate) file: Option<PathBuf>,
+    /// Publish the release of an OCI image layout, with its signatures: a folder, or an archive
+    #[arg(long, value_name = "PATH", conflicts_with = "file")]
+    pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) at: AtRegistry,
     /// A signature of it (Sigstore bundle) to be published with it; may be given several times
@@ -48,6 +48,24 @@ pub(crate) struct PullPlugin {
     /// Add it to the host, with its signatures, instead of writing a file
     #[arg(long, conflicts_with = "output")]
     pub(crate) install: bool,
+    /// Write it as an OCI image layout, with all that is said about it: a folder, or an archive if it ends in `.tar`
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["output", "install", "from"])]
+    pub(crate) to: Option<PathBuf>,
+    /// A registry that is asked first for what has a digest; may be given several times
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "STECKER_REGISTRY_MIRROR",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) mirror: Vec<String>,
+    /// Fetch everything, also what was pulled before
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Take it out of an OCI image layout instead of a registry: a folder, or an archive
+    #[arg(long, value_name = "PATH")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

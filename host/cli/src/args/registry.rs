@@ -39,4 +39,48 @@ pub(crate) struct ServeRegistry {
     /// Let whoever has no password pull
     #[arg(long, requires = "users")]
     pub(crate) anonymous_pull: bool,
+    /// How others reach it, through a proxy, such as `https://registry.acme.example`; for the document by which `wkg` finds packages
+    #[arg(long, value_name = "URL", value_parser = authority)]
+    pub(crate) public_url: Option<String>,
+}
+
+/// The host and port of a URL, as clients of a registry name it.
+pub(super) fn authority(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .ok_or("write it as https://registry.acme.example")?;
+    let authority = rest.trim_end_matches('/');
+    let is_one = !authority.is_empty()
+        && authority
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
+    if is_one {
+        Ok(authority.to_owned())
+    } else {
+        Err("clients know a registry by host and port alone: give no path and no user".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::authority;
+
+    #[test]
+    fn a_public_url_is_a_host_and_a_port() {
+        assert_eq!(
+            authority("https://registry.acme.example/").unwrap(),
+            "registry.acme.example"
+        );
+        assert_eq!(authority("http://[::1]:7420").unwrap(), "[::1]:7420");
+        for bad in [
+            "registry.acme.example",
+            "https://",
+            "https://a/b",
+            "https://user@a",
+            "ftp://a",
+        ] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -84,16 +84,20 @@ pub(crate) fn secret(path: &Path) -> Result<SecretKey> {
     SecretKey::from_pem(&pem).map_err(|error| refused(path, &error.to_string()))
 }
 
-/// The signature of a component by a key, as JSON.
-pub(crate) fn bundle(inspection: &Inspection, key: &SecretKey) -> String {
-    let subject = ReleaseSubject {
+/// What is signed of a component.
+pub(crate) fn subject(inspection: &Inspection) -> ReleaseSubject {
+    ReleaseSubject {
         name: inspection.manifest.name.clone(),
         version: inspection.manifest.version.clone(),
         component: inspection.digest.clone(),
         manifest: stecker_registry::component::digest(inspection.manifest.to_canonical_json().as_bytes()),
         image: None,
-    };
-    Bundle::sign(&subject, key, jiff::Timestamp::now()).to_json()
+    }
+}
+
+/// The signature of a component by a key, as JSON.
+pub(crate) fn bundle(inspection: &Inspection, key: &SecretKey) -> String {
+    Bundle::sign(&subject(inspection), key, jiff::Timestamp::now()).to_json()
 }
 
 /// A signature.

@@ -38,7 +38,7 @@ async fn write(target: &Target, output: Output, setup: SetupFile, path: &Path, u
         }
     }
     if !open.is_empty() {
-        let chosen = locking::chosen(&open, target.operations()).await?;
+        let chosen = locking::chosen(&open, target.operations(), output).await?;
         for (user, locked) in chosen.uses() {
             kept.insert(user, locked.clone());
         }

@@ -19,9 +19,15 @@ use crate::{
 pub(crate) async fn plugin(globals: &Globals, output: Output, command: Plugin) -> Result<()> {
     match command {
         Plugin::New(new) => scaffold::new(output, &new),
-        Plugin::Publish(words) => super::publish::publish(output, words).await,
-        Plugin::Pull(words) => super::publish::pull(globals, output, words).await,
-        Plugin::Versions(words) => super::publish::versions(output, words).await,
+        Plugin::Publish(words) => super::publish::publish(globals, output, words).await,
+        Plugin::Pull(words) => super::pull::pull(globals, output, words).await,
+        Plugin::Versions(words) => super::publish::versions(globals, output, words).await,
+        Plugin::Search(words) => super::manage::search(globals, output, words).await,
+        Plugin::Info(words) => super::manage::info(globals, output, words).await,
+        Plugin::Yank(words) => super::manage::yank(globals, output, words).await,
+        Plugin::Unyank(words) => super::manage::unyank(globals, output, words).await,
+        Plugin::Deprecate(words) => super::manage::deprecate(globals, output, words).await,
+        Plugin::Undeprecate(words) => super::manage::undeprecate(globals, output, words).await,
         Plugin::Check(check) => super::check::check(globals, output, check).await,
         Plugin::Build(build) => {
             let built = tokio::task::spawn_blocking(move || run_build(output, build)).await;

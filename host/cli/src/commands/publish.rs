@@ -1,39 +1,53 @@
-//! `stecker plugin publish`, `pull` and `versions`
+//! `stecker plugin publish` and `versions`, and which registry is meant
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
-use semver::{Version, VersionReq};
+use semver::Version;
 use serde::Serialize;
-use stecker_model::{
-    Digest,
-    api::{AddSignature, Problem},
-};
-use stecker_registry::PluginName;
-use stecker_registry_client::{ClientError, Credentials, Registry};
+use stecker_model::Digest;
+use stecker_registry::Inspection;
+use stecker_registry_client::{ClientError, Credentials, Layout, Registry};
+use stecker_trust::{Bundle, SecretKey};
 
 use super::key;
 use crate::{
-    args::{AtRegistry, Globals, PublishPlugin, PullPlugin, Versions},
+    args::{AtRegistry, Globals, PublishPlugin, Versions},
     failure::{Failure, Result, failed, file},
-    output::{Output, dim, good, warn},
+    output::{Output, good, warn},
     progress::Progress,
-    target::Target,
+    target,
 };
 
-fn registry(at: &AtRegistry) -> Result<Registry> {
+/// The registry that is named; else the one of the host that is named or runs in the data folder, as whom that knows; else the usual one here.
+pub(crate) fn registry(globals: &Globals, output: Output, at: &AtRegistry) -> Result<Registry> {
+    const USUAL: &str = "http://127.0.0.1:7421";
     stecker_server::install_crypto();
-    Registry::at(&at.registry, Credentials::of_environment()).map_err(|error| refused(&error))
+    let named = at
+        .registry
+        .clone()
+        .map(|registry| (registry, Credentials::of_environment()));
+    let (address, credentials) = match named {
+        Some(named) => named,
+        None => match target::server(globals)? {
+            Some((url, token)) => (url, Some(Credentials::Token(token.into()))),
+            None => (USUAL.to_owned(), Credentials::of_environment()),
+        },
+    };
+    let registry = Registry::at(&address, credentials).map_err(|error| refused(&error))?;
+    if registry.is_exposed() {
+        output.note(&warn(
+            "warning: the password or token goes to that registry without encryption; use https",
+        ));
+    }
+    Ok(registry)
 }
 
-fn refused(error: &ClientError) -> Failure {
+pub(crate) fn refused(error: &ClientError) -> Failure {
     failed("registry", error.to_string()).into()
 }
 
 /// `12.3 of 45.0 MiB`, for a line of progress.
-fn so_far(what: &str, done: u64, all: u64) -> String {
+pub(super) fn so_far(what: &str, done: u64, all: u64) -> String {
     let tenths = |bytes: u64| format!("{}.{}", bytes / (1 << 20), bytes % (1 << 20) * 10 / (1 << 20));
     format!("{what}: {} of {} MiB", tenths(done), tenths(all))
 }
@@ -51,27 +65,37 @@ struct Published {
     warnings: Vec<String>,
 }
 
-pub(crate) async fn publish(output: Output, words: PublishPlugin) -> Result<()> {
-    let bytes = fs::read(&words.file).map_err(|error| {
-        file(
-            "read",
-            &words.file,
-            error,
-            "`stecker plugin build` makes components",
-        )
-    })?;
+pub(crate) async fn publish(globals: &Globals, output: Output, words: PublishPlugin) -> Result<()> {
+    let (bytes, mut bundles, from) = match (&words.file, &words.from) {
+        (_, Some(from)) => {
+            let layout = Layout::read(from, None).map_err(|error| refused(&error))?;
+            let bundles = layout.bundles();
+            (layout.component, bundles, from)
+        }
+        (Some(path), None) => {
+            let hint = "`stecker plugin build` makes components";
+            let bytes = fs::read(path).map_err(|error| file("read", path, error, hint))?;
+            (bytes, Vec::new(), path)
+        }
+        (None, None) => return Err(Failure::Usage("give a component, or `--from`".to_owned())),
+    };
     let inspection = stecker_registry::inspect(&bytes)
-        .map_err(|error| failed("not-a-plugin", format!("{}: {error}", words.file.display())))?;
-    let mut bundles = Vec::new();
+        .map_err(|error| failed("not-a-plugin", format!("{}: {error}", from.display())))?;
     for path in &words.bundle {
         let bundle =
             fs::read(path).map_err(|error| file("read", path, error, "`stecker sign` makes signatures"))?;
         bundles.push(bundle);
     }
+    let registry = registry(globals, output, &words.at)?;
     if let Some(path) = &words.sign_with {
-        bundles.push(key::bundle(&inspection, &key::secret(path)?).into_bytes());
+        let key = key::secret(path)?;
+        // Every signature has its moment in it, so a second one by the same key would be another one that says nothing new.
+        let is_signed =
+            !words.dry_run && is_signed(&registry, &words.at.prefix, &inspection, &bytes, &key).await?;
+        if !is_signed {
+            bundles.push(key::bundle(&inspection, &key).into_bytes());
+        }
     }
-    let registry = registry(&words.at)?;
     let mut published = Published {
         release: format!("{}@{}", inspection.manifest.name, inspection.manifest.version),
         registry: registry.address(),
@@ -110,8 +134,29 @@ pub(crate) async fn publish(output: Output, words: PublishPlugin) -> Result<()> 
     Ok(())
 }
 
+/// Whether the registry has a signature of a release by this key.
+async fn is_signed(
+    registry: &Registry,
+    prefix: &str,
+    inspection: &Inspection,
+    component: &[u8],
+    key: &SecretKey,
+) -> Result<bool> {
+    let repository = stecker_package::repository(prefix, &inspection.manifest.name);
+    let image = stecker_package::Release::of(inspection).manifest.digest;
+    let bundles = match registry.bundles(&repository, &image).await {
+        Ok(bundles) => bundles,
+        Err(error) => return Err(refused(&error)),
+    };
+    let subject = key::subject(inspection);
+    Ok(bundles.iter().any(|bundle| {
+        Bundle::from_json(bundle)
+            .is_ok_and(|bundle| bundle.verify(&subject, Some(component), key.public()).is_ok())
+    }))
+}
+
 /// The releases of a plugin that are offered, ascending.
-async fn offered(registry: &Registry, repository: &str) -> Result<Vec<Version>> {
+pub(super) async fn offered(registry: &Registry, repository: &str) -> Result<Vec<Version>> {
     let tags = registry.tags(repository).await.map_err(|error| refused(&error))?;
     let mut versions: Vec<Version> = tags
         .iter()
@@ -121,8 +166,8 @@ async fn offered(registry: &Registry, repository: &str) -> Result<Vec<Version>> 
     Ok(versions)
 }
 
-pub(crate) async fn versions(output: Output, words: Versions) -> Result<()> {
-    let registry = registry(&words.at)?;
+pub(crate) async fn versions(globals: &Globals, output: Output, words: Versions) -> Result<()> {
+    let registry = registry(globals, output, &words.at)?;
     let repository = stecker_package::repository(&words.at.prefix, &words.plugin);
     let versions = offered(&registry, &repository).await?;
     let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
@@ -132,171 +177,4 @@ pub(crate) async fn versions(output: Output, words: Versions) -> Result<()> {
         }
     })?;
     Ok(())
-}
-
-/// What was pulled.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Got {
-    release: String,
-    component: Digest,
-    image: Digest,
-    signatures: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<PathBuf>,
-    warnings: Vec<String>,
-}
-
-/// A name, and what is asked of its version.
-fn asked(text: &str) -> Result<(PluginName, VersionReq)> {
-    let usage = |reason: String| Failure::Usage(reason);
-    let (name, range) = text
-        .split_once('@')
-        .map_or((text, None), |(name, range)| (name, Some(range)));
-    let name = name
-        .parse()
-        .map_err(|error| usage(format!("`{name}`: {error}")))?;
-    let range = match range {
-        None => VersionReq::STAR,
-        // A complete version is meant as it stands, and not as what is compatible with it.
-        Some(range) => match Version::parse(range) {
-            Ok(version) => VersionReq::parse(&format!("={version}")),
-            Err(_) => VersionReq::parse(range),
-        }
-        .map_err(|error| usage(format!("`{range}` is no version and no range: {error}")))?,
-    };
-    Ok((name, range))
-}
-
-pub(crate) async fn pull(globals: &Globals, output: Output, words: PullPlugin) -> Result<()> {
-    let (name, range) = asked(&words.plugin)?;
-    let registry = registry(&words.at)?;
-    let repository = stecker_package::repository(&words.at.prefix, &name);
-    // Who names a version gets it, also if it is no longer offered; the registry warns then.
-    let exact = words
-        .plugin
-        .split_once('@')
-        .and_then(|(_, version)| Version::parse(version).ok());
-    let versions = match exact {
-        Some(version) => vec![version],
-        None => offered(&registry, &repository).await?,
-    };
-    let version = versions
-        .iter()
-        .rev()
-        .find(|version| range.matches(version))
-        .ok_or_else(|| {
-            let there: Vec<String> = versions.iter().map(ToString::to_string).collect();
-            failed(
-                "no-release",
-                format!(
-                    "no release of {name} is within `{range}`; there are {}",
-                    there.join(", ")
-                ),
-            )
-        })?;
-    let release = format!("{name}@{version}");
-    let bar = Progress::new(output, &format!("pulling {release}"));
-    let tell = |done, all| bar.say(&so_far(&release, done, all));
-    let tag = stecker_package::tag(&version.to_string());
-    let pulled = registry
-        .pull(&repository, &tag, &tell)
-        .await
-        .map_err(|error| refused(&error))?;
-    drop(bar);
-    is_it(&pulled.component, &name, version)?;
-    let mut got = Got {
-        release,
-        component: pulled.digest.clone(),
-        image: pulled.image,
-        signatures: pulled.bundles.len(),
-        file: None,
-        warnings: pulled.warnings,
-    };
-    if words.install {
-        install(globals, output, pulled.component, &pulled.digest, &pulled.bundles).await?;
-    } else {
-        let usual = || PathBuf::from(format!("{}-{version}.wasm", name.to_string().replace('/', "-")));
-        let path = words.output.unwrap_or_else(usual);
-        write(&path, &pulled.component)?;
-        for (number, bundle) in pulled.bundles.iter().enumerate() {
-            write(
-                &path.with_extension(format!("{}.sigstore.json", number + 1)),
-                bundle,
-            )?;
-        }
-        got.file = Some(path);
-    }
-    output.answer(&got, |page| {
-        let word = if words.install { "installed" } else { "pulled" };
-        let signatures = dim(&format!("({} signature(s))", got.signatures));
-        page.line(format!("{} {} {signatures}", good(word), got.release));
-        page.field("component", got.component.as_str());
-        if let Some(path) = &got.file {
-            page.field("file", path.display().to_string());
-        }
-        for warning in &got.warnings {
-            page.line(warn(warning));
-        }
-    })?;
-    Ok(())
-}
-
-/// A registry may give one plugin for another; the component says which it is.
-fn is_it(component: &[u8], name: &PluginName, version: &Version) -> Result<()> {
-    let inspection = stecker_registry::inspect(component)
-        .map_err(|error| failed("not-a-plugin", format!("what the registry gave: {error}")))?;
-    let manifest = &inspection.manifest;
-    if manifest.name == *name && manifest.version == *version {
-        return Ok(());
-    }
-    Err(failed(
-        "other-release",
-        format!(
-            "the registry gave {}@{} for {name}@{version}; nothing of it was kept",
-            manifest.name, manifest.version
-        ),
-    )
-    .into())
-}
-
-/// Signatures first: a tenant that asks for them does not take the release without.
-async fn install(
-    globals: &Globals,
-    output: Output,
-    component: Vec<u8>,
-    digest: &Digest,
-    bundles: &[Vec<u8>],
-) -> Result<()> {
-    let target = Target::find(globals, output, "stecker plugin pull --install").await?;
-    let operations = target.operations();
-    let installing = async {
-        for bundle in bundles {
-            let bundle = String::from_utf8(bundle.clone())
-                .map_err(|error| failed("signature", format!("a signature is no text: {error}")))?;
-            operations
-                .add_signature(&AddSignature {
-                    component: digest.clone(),
-                    bundle,
-                })
-                .await?;
-        }
-        let progress = Progress::new(output, "adding it to the host");
-        operations.add_release(component).await?;
-        drop(progress);
-        Ok::<_, Problem>(())
-    };
-    let installed = installing.await;
-    target.close().await;
-    Ok(installed?)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    // Beside it first, so that what is there is never half of it.
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let beside = path.with_file_name(name);
-    let hint = "give another `--output`";
-    fs::write(&beside, bytes).map_err(|error| file("write", &beside, error, hint))?;
-    fs::rename(&beside, path).map_err(|error| file("write", path, error, hint))
 }

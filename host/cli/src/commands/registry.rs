@@ -42,6 +42,7 @@ async fn run(globals: &Globals, output: Output, words: ServeRegistry) -> Result<
         database: globals.database.clone(),
         users: words.users,
         anonymous_pull: words.anonymous_pull,
+        public: words.public_url,
     };
     let mut told = Ok(());
     let tell = |address: std::net::SocketAddr| {

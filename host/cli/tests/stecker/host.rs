@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use crate::{ran, run, stecker};
 
 /// A server; ended when dropped, gracefully by [`Serving::end`].
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     context: Value,
 }
 
 impl Serving {
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let mut child = stecker(dir)
             .args([
                 "serve",

@@ -3,12 +3,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test fails by them; clippy.toml allows it only inside of test functions"
+    clippy::print_stderr,
+    reason = "a test fails by them, and says why it is skipped; clippy.toml allows it only inside of test functions"
 )]
 
 mod bad_input;
 mod gate;
 mod host;
+mod registry;
 mod scaffold;
 mod webhook;
 mod words;
@@ -29,6 +31,7 @@ fn stecker(dir: &Path) -> Command {
     command
         .env_remove("RUST_LOG")
         .env("STECKER_DATA", dir.join("data"))
+        .env("XDG_CACHE_HOME", dir.join("cache"))
         .current_dir(dir);
     command
 }

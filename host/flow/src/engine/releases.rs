@@ -7,9 +7,13 @@ use stecker_model::{
 };
 
 use super::Engine;
-use crate::{FlowError, resolving};
+use crate::{FlowError, Marks, resolving};
 
 impl Engine {
+    fn marks(&self) -> Option<&dyn Marks> {
+        self.inner.options.marks.as_deref()
+    }
+
     /// Adds a release to a tenant, after it was seen to load.
     ///
     /// # Errors
@@ -79,7 +83,7 @@ impl Engine {
     /// # Errors
     /// A name or a range that is none; a store that fails.
     pub async fn resolve(&self, tenant: &Name, wishes: &[ResolveWish]) -> Result<Vec<Resolved>, FlowError> {
-        resolving::resolve_all(&self.inner.store, &self.inner.trust, tenant, wishes).await
+        resolving::resolve_all(&self.inner.store, &self.inner.trust, self.marks(), tenant, wishes).await
     }
 
     /// The uses of plugins that are behind, or whose release should not be used any more.
@@ -87,7 +91,7 @@ impl Engine {
     /// # Errors
     /// A store that fails.
     pub async fn outdated(&self, tenant: &Name) -> Result<Vec<OutdatedUse>, FlowError> {
-        resolving::outdated_uses(&self.inner.store, &self.inner.trust, tenant).await
+        resolving::outdated_uses(&self.inner.store, &self.inner.trust, self.marks(), tenant).await
     }
 
     /// The uses of plugins that stop working on or before a day, the earliest first.
@@ -95,6 +99,6 @@ impl Engine {
     /// # Errors
     /// A store that fails.
     pub async fn at_risk(&self, tenant: &Name, by: Date) -> Result<Vec<UseAtRisk>, FlowError> {
-        resolving::uses_at_risk(&self.inner.store, &self.inner.trust, tenant, by).await
+        resolving::uses_at_risk(&self.inner.store, &self.inner.trust, self.marks(), tenant, by).await
     }
 }

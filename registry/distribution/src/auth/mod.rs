@@ -37,6 +37,11 @@ pub trait Access: fmt::Debug + Send + Sync + 'static {
     /// Whether this is the user's password.
     async fn knows(&self, user: &str, password: &str) -> Result<bool, AccessError>;
 
+    /// Whose a bearer token is that the registry did not make itself; none: nobody's. Takes the same time for every wrong token of a length.
+    async fn bearer(&self, _token: &str) -> Result<Option<Identity>, AccessError> {
+        Ok(None)
+    }
+
     /// What somebody may do with a repository, whether it is there or not.
     async fn rights(&self, who: &Identity, repository: &RepositoryName) -> Result<Actions, AccessError>;
 }

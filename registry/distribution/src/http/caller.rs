@@ -12,7 +12,7 @@ use crate::{
 
 /// Who asks.
 #[derive(Debug)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     /// Nobody is asked who they are.
     Anybody,
     /// Somebody who said who they are, or did not.
@@ -63,11 +63,18 @@ impl Caller {
                 None,
             ));
         }
-        if let (Auth::Bearer { issuer, .. }, Some((scheme, token))) = (&http.auth, value.split_once(' '))
+        if let Some((scheme, token)) = value.split_once(' ')
             && scheme.eq_ignore_ascii_case("bearer")
-            && let Some((_, grants)) = issuer.read(token.trim(), http.registry.now() / 1000)
         {
-            return Ok(Self::Token(grants));
+            let token = token.trim();
+            if let Auth::Bearer { issuer, .. } = &http.auth
+                && let Some((_, grants)) = issuer.read(token, http.registry.now() / 1000)
+            {
+                return Ok(Self::Token(grants));
+            }
+            if let Some(who) = access.bearer(token).await.map_err(|error| undecided(&error))? {
+                return Ok(Self::Known(who));
+            }
         }
         // A client that comes with an old token asks for a new one with the scope that it is told: the one of this path.
         let scope = crate::route::Route::parse(parts.uri.path())
@@ -145,13 +152,14 @@ fn wanted(action: Action) -> Actions {
     }
 }
 
-impl Asked<'_> {
-    pub(super) async fn may(&self, repository: &RepositoryName, action: Action) -> Result<bool, ApiError> {
-        Ok(self.caller.rights(self.http, repository).await?.allow(action))
-    }
-
-    pub(super) async fn require(&self, repository: &RepositoryName, action: Action) -> Result<(), ApiError> {
-        if self.may(repository, action).await? {
+impl Caller {
+    pub(super) async fn require(
+        &self,
+        http: &Http,
+        repository: &RepositoryName,
+        action: Action,
+    ) -> Result<(), ApiError> {
+        if self.rights(http, repository).await?.allow(action) {
             return Ok(());
         }
         let scope = Scope {
@@ -159,19 +167,29 @@ impl Asked<'_> {
             actions: wanted(action),
         };
         let message = format!("this needs the right to {} in {repository}", action.as_str());
-        match &self.caller {
-            Caller::Known(Identity::User(_)) => Err(ApiError::new(Code::Denied, message)),
+        match self {
+            Self::Known(Identity::User(_)) => Err(ApiError::new(Code::Denied, message)),
             // A token may be for something else: the client is to ask for another one.
-            Caller::Token(_) => Err(unauthorized(
-                self.http,
+            Self::Token(_) => Err(unauthorized(
+                http,
                 Some(&scope),
                 &message,
                 Some("insufficient_scope"),
             )),
-            Caller::Known(Identity::Anonymous) | Caller::Anybody => {
-                Err(unauthorized(self.http, Some(&scope), &message, None))
+            Self::Known(Identity::Anonymous) | Self::Anybody => {
+                Err(unauthorized(http, Some(&scope), &message, None))
             }
         }
+    }
+}
+
+impl Asked<'_> {
+    pub(super) async fn may(&self, repository: &RepositoryName, action: Action) -> Result<bool, ApiError> {
+        Ok(self.caller.rights(self.http, repository).await?.allow(action))
+    }
+
+    pub(super) async fn require(&self, repository: &RepositoryName, action: Action) -> Result<(), ApiError> {
+        self.caller.require(self.http, repository, action).await
     }
 }
 

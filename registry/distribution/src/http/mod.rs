@@ -1,5 +1,6 @@
 //! The HTTP face: one handler reads the path, knows who asks, and hands over to the file of the thing that is asked for.
 
+mod beside;
 mod blobs;
 mod caller;
 mod discovery;
@@ -19,6 +20,7 @@ use axum::{
 use futures_util::StreamExt;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 
+pub use self::beside::Asker;
 use self::caller::Caller;
 use crate::{
     auth::{Action, Auth},

@@ -8,12 +8,18 @@ use crate::{
     error::RegistryError,
     name::RepositoryName,
     reference::Tag,
-    releases::{Deprecation, Release, Yank},
+    releases::{Deprecation, Listed, Release, Yank},
 };
 
 const COLUMNS: &str = "SELECT r.tag, r.digest, r.released_at, r.yanked_at, r.yank_reason, r.deprecated_at, r.deprecation, r.deadline, \
     COALESCE((SELECT 1 FROM oci_tags t WHERE t.repository = r.repository AND t.tag = r.tag), 0) AS there FROM oci_releases r \
     WHERE r.repository = $1 AND ";
+
+const ALL: &str = "SELECT r.repository, r.tag, r.digest, r.released_at, r.yanked_at, r.yank_reason, r.deprecated_at, r.deprecation, \
+    r.deadline, 1 AS there, m.annotations FROM oci_releases r \
+    JOIN oci_tags t ON t.repository = r.repository AND t.tag = r.tag \
+    JOIN oci_manifests m ON m.repository = r.repository AND m.digest = r.digest \
+    WHERE r.repository > $1 OR (r.repository = $1 AND r.tag > $2) ORDER BY r.repository, r.tag LIMIT $3";
 
 fn release(row: &AnyRow) -> Result<Release, RegistryError> {
     let yanked = row.maybe_int("yanked_at")?.map(|at| {
@@ -66,6 +72,30 @@ impl Store {
     ) -> Result<Vec<Release>, RegistryError> {
         self.select_releases("r.digest = $2 ORDER BY r.tag", repository, digest.as_str())
             .await
+    }
+
+    /// Releases that are there, of all repositories, behind a repository and a tag.
+    pub(crate) async fn all_releases(
+        &self,
+        behind: (&str, &str),
+        most: u32,
+    ) -> Result<Vec<Listed>, RegistryError> {
+        let rows = sqlx::query(ALL)
+            .bind(behind.0.to_owned())
+            .bind(behind.1.to_owned())
+            .bind(i64::from(most))
+            .fetch_all(&self.reader)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Listed {
+                    repository: row.parsed("repository")?,
+                    release: release(row)?,
+                    annotations: serde_json::from_str(&row.text("annotations")?)
+                        .map_err(|error| super::damaged("annotations", &error))?,
+                })
+            })
+            .collect()
     }
 
     async fn select_releases(

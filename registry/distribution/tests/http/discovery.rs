@@ -178,9 +178,19 @@ async fn releases_are_yanked_and_deprecated(world: World) {
         world.get("/v2/a/tags/list?yanked=include").await.json()["tags"],
         json!(["1.0.0", "1.1.0"])
     );
-    for reference in ["1.0.0", image.as_str()] {
+    for (method, reference) in [
+        ("GET", "1.0.0"),
+        ("HEAD", "1.0.0"),
+        ("GET", image.as_str()),
+        ("HEAD", image.as_str()),
+    ] {
         let answer = world
-            .get(&format!("/v2/a/manifests/{reference}"))
+            .ask(
+                method,
+                &format!("/v2/a/manifests/{reference}"),
+                &[],
+                axum::body::Body::empty(),
+            )
             .await
             .expect(200);
         let warnings: Vec<_> = answer
@@ -198,6 +208,16 @@ async fn releases_are_yanked_and_deprecated(world: World) {
         );
     }
     assert_eq!(world.get("/v2/a/manifests/1.1.0").await.header("warning"), "");
+    world.push_image("b", "0.1.0", 3).await;
+    let listed = async |behind, most| -> Vec<String> {
+        let listed = registry.all_releases(behind, most).await.unwrap();
+        let names = listed
+            .iter()
+            .map(|entry| format!("{}@{}", entry.repository, entry.release.tag));
+        names.collect()
+    };
+    assert_eq!(listed(None, 10).await, ["a@1.0.0", "a@1.1.0", "b@0.1.0"]);
+    assert_eq!(listed(Some((&repository, &tag)), 1).await, ["a@1.1.0"]);
     registry.unyank(&repository, &tag).await.unwrap();
     registry.undeprecate(&repository, &tag).await.unwrap();
     assert_eq!(

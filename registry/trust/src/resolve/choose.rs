@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use semver::{Version, VersionReq};
+use semver::{Op, Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use stecker_model::Digest;
 use stecker_registry::PluginName;
@@ -69,7 +69,7 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "note")]
 pub enum Note {
-    /// It goes on because it is in use, and would not be chosen anew.
+    /// It goes on because it is in use, or because it and nothing else was asked for.
     Yanked {
         /// Why.
         reason: String,
@@ -237,6 +237,14 @@ pub fn resolve(wish: &Wish, current: Option<&Pinned>, known: &[Known], contracts
     }
 }
 
+/// Whether a range is a single complete version, `=1.4.2`.
+fn names_one(range: &VersionReq) -> bool {
+    let [only] = range.comparators.as_slice() else {
+        return false;
+    };
+    only.op == Op::Exact && only.minor.is_some() && only.patch.is_some()
+}
+
 fn choice(release: &Known, current: Option<&Pinned>) -> Choice {
     let yanked = release.yanked.iter().map(|reason| Note::Yanked {
         reason: reason.clone(),
@@ -281,7 +289,8 @@ fn held_against(
     if is_current {
         return why;
     }
-    if let Some(reason) = &release.yanked {
+    // Whoever names one version and no other has decided; the choice says that it was yanked.
+    if let Some(reason) = release.yanked.as_ref().filter(|_| !names_one(&wish.range)) {
         why.push(Why::Yanked {
             reason: reason.clone(),
         });
