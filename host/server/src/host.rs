@@ -14,6 +14,11 @@ use crate::{
     registry::{HostRegistry, Place},
 };
 
+/// How long running batches may take when the host ends; longer than any of them usually takes.
+const FINISH: Duration = Duration::from_secs(15);
+/// How long the database may take to let its connections go.
+const LET_GO: Duration = Duration::from_secs(3);
+
 /// What a host is made from.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
@@ -207,11 +212,28 @@ impl Host {
     }
 
     /// Ends the engine gracefully and closes the database. The folder is free afterwards.
+    ///
+    /// Not for ever: a system or a database that does not answer must not keep a host from ending. What is cut off by that is looked up by whoever
+    /// takes the flows up.
     pub async fn close(self) {
-        self.service.engine().shutdown().await;
-        self.service.store().close().await;
-        if let Some(registry) = &self.registry {
-            registry.close().await;
+        let engine = self.service.engine().shutdown();
+        if tokio::time::timeout(FINISH, engine).await.is_err() {
+            tracing::warn!(
+                seconds = FINISH.as_secs(),
+                "flows did not come to an end and are cut off"
+            );
+        }
+        let stores = async {
+            self.service.store().close().await;
+            if let Some(registry) = &self.registry {
+                registry.close().await;
+            }
+        };
+        if tokio::time::timeout(LET_GO, stores).await.is_err() {
+            tracing::warn!(
+                seconds = LET_GO.as_secs(),
+                "the database's connections could not be given back and are cut off"
+            );
         }
     }
 }

@@ -208,7 +208,7 @@ fn list(page: &mut Page, all: &[RolloutInfo]) {
 }
 
 fn show(page: &mut Page, info: &RolloutInfo) {
-    page.field("rollout", info.name.to_string());
+    page.field("rollout", &info.name);
     page.field("state", state(info));
     page.field("to", format!("{} ({})", info.request.to, info.to));
     page.field("reason", &info.request.reason);

@@ -153,7 +153,7 @@ impl Work<'_> {
 
     async fn prepare(&self) -> Result<(), FlowError> {
         match prepare::prepare(self.inner, &self.lease.tenant, self.info).await? {
-            Fit::Fit(notes) => self.happened(RolloutEvent::Prepared, notes).await,
+            Fit::Ready(notes) => self.happened(RolloutEvent::Prepared, notes).await,
             Fit::Approval(notes) => self.happened(RolloutEvent::WantsApproval, notes).await,
             Fit::Unfit(notes) => self.happened(RolloutEvent::Unfit, notes).await,
         }

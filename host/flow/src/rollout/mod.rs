@@ -18,7 +18,7 @@ mod plan;
 mod prepare;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -45,11 +45,9 @@ impl Warm {
             .collect();
         self.0.retain(|key, _| wanted.contains(key));
         for (tenant, to) in wanted {
-            let key = (tenant, to);
-            if !self.0.contains_key(&key) {
+            if let Entry::Vacant(place) = self.0.entry((tenant.clone(), to.clone())) {
                 // What cannot be loaded is for whoever prepares the rollout to tell.
-                let release = inner.releases.get(&key.0, &key.1).await.ok();
-                self.0.insert(key, release);
+                place.insert(inner.releases.get(&tenant, &to).await.ok());
             }
         }
     }

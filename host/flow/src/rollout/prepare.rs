@@ -23,7 +23,7 @@ const BETWEEN: Duration = Duration::from_millis(300);
 /// What preparing comes to.
 pub(super) enum Fit {
     /// It can be moved to; what is worth telling.
-    Fit(Vec<String>),
+    Ready(Vec<String>),
     /// A person has to approve of it, for these reasons.
     Approval(Vec<String>),
     /// It cannot.
@@ -78,7 +78,7 @@ pub(super) async fn prepare(inner: &Inner, tenant: &Name, info: &RolloutInfo) ->
                 .collect(),
         ));
     }
-    Ok(Fit::Fit(vec![format!(
+    Ok(Fit::Ready(vec![format!(
         "{} {} is loaded, and works with {} connection(s)",
         planned.plugin,
         planned.version,

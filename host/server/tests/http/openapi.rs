@@ -8,10 +8,12 @@ use serde_json::Value;
 use crate::Running;
 
 /// Every operation: what a client may rely on, so a path that goes is noticed.
-const OPERATIONS: [&str; 77] = [
+const OPERATIONS: [&str; 88] = [
+    "delete /api/v1/barred-releases/{digest}",
     "delete /api/v1/secrets/{connection}/{credential}",
     "delete /api/v1/webhooks/{name}",
     "get /api/v1/at-risk",
+    "get /api/v1/barred-releases",
     "get /api/v1/connections",
     "get /api/v1/connections/{name}",
     "get /api/v1/connections/{name}/streams",
@@ -35,6 +37,8 @@ const OPERATIONS: [&str; 77] = [
     "get /api/v1/releases",
     "get /api/v1/replays",
     "get /api/v1/replays/{name}",
+    "get /api/v1/rollouts",
+    "get /api/v1/rollouts/{name}",
     "get /api/v1/secrets",
     "get /api/v1/storage",
     "get /api/v1/tenant",
@@ -46,6 +50,7 @@ const OPERATIONS: [&str; 77] = [
     "get /api/v1/webhooks/{name}",
     "get /api/v1/webhooks/{name}/deliveries",
     "post /api/v1/apply",
+    "post /api/v1/barred-releases/{digest}",
     "post /api/v1/connections/{name}/check",
     "post /api/v1/connections/{name}/close-circuit",
     "post /api/v1/connections/{name}/open-circuit",
@@ -71,6 +76,12 @@ const OPERATIONS: [&str; 77] = [
     "post /api/v1/replays/{name}/pause",
     "post /api/v1/replays/{name}/resume",
     "post /api/v1/resolve",
+    "post /api/v1/rollout-plan",
+    "post /api/v1/rollouts",
+    "post /api/v1/rollouts/{name}/abort",
+    "post /api/v1/rollouts/{name}/pause",
+    "post /api/v1/rollouts/{name}/promote",
+    "post /api/v1/rollouts/{name}/resume",
     "post /api/v1/secrets/{connection}/{credential}/authorize",
     "post /api/v1/secrets/{connection}/{credential}/authorized",
     "post /api/v1/signatures",
