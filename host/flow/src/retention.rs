@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stecker_store::{BlobFolder, Forget, Store, StoreError, VaultError};
+use stecker_store::{BlobFolder, Forget, Store, StoreError, VaultError, day_of};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +85,9 @@ pub(crate) async fn keep(
         }
         if let Err(error) = forget(store, clock.now_ms(), retention, stop).await {
             tracing::warn!(%error, "what is over could not be forgotten; tried again");
+        }
+        if let Err(error) = store.forget_calls(day_of(clock.now_ms())).await {
+            tracing::warn!(%error, "what calls came to long ago could not be forgotten; tried again");
         }
         if let Err(error) = forget_secrets(store, clock.now_ms()).await {
             tracing::warn!(%error, "secrets of webhooks that are over could not be forgotten; tried again");

@@ -59,7 +59,8 @@ impl Plugin for DemoShop {
 
     fn open(config: Config) -> Result<Self> {
         Ok(Self {
-            api: Client::new(format!("{}/api/{API}", config.base_url.trim_end_matches('/'))).credential("api"),
+            api: Client::new(format!("{}/api/{API}", config.base_url.trim_end_matches('/')))
+                .credential("api"),
         })
     }
 }
