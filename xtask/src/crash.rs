@@ -38,7 +38,7 @@ pub(crate) struct Crash {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Database {
+pub(crate) enum Database {
     Sqlite,
     Postgres,
 }

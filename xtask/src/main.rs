@@ -10,6 +10,7 @@ mod lint;
 mod neighbour;
 mod partition;
 mod plugins;
+mod swap;
 mod test;
 
 use std::{
@@ -42,6 +43,7 @@ enum Task {
     Neighbour(neighbour::Neighbour),
     Crash(crash::Crash),
     Partition(partition::Partition),
+    Swap(swap::Swap),
     Leak(leak::Leak),
 }
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Task::Neighbour(task) => task.run(),
         Task::Crash(task) => task.run(),
         Task::Partition(task) => task.run(),
+        Task::Swap(task) => task.run(),
         Task::Leak(task) => task.run(),
     };
     match result {

@@ -13,6 +13,7 @@ pub mod partition;
 pub mod proxy;
 mod real_job;
 mod scene;
+pub mod swap;
 mod world;
 
 pub use artifacts::Artifacts;

@@ -155,7 +155,7 @@ async fn there_and_back(artifacts: Artifacts, database: Option<String>) {
     let name = stage.upgrade(&["--to", "=3.0.0", "--bake", "60s"]);
     let ended = stage.until(&name, &["promoted", "failed", "rolled-back"]).await;
     assert_eq!(ended["state"], "rolled-back", "{ended:#}");
-    assert!(story(&ended).contains("quarantined"), "{ended:#}");
+    assert!(story(&ended).contains("quarantine"), "{ended:#}");
     let account = stage.is_right().await;
     assert_eq!(
         (account.lost, account.duplicated, account.out_of_order),

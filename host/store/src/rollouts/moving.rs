@@ -14,7 +14,7 @@ use stecker_model::{
 
 use super::stats;
 use crate::{
-    AuditEntry, Lease, Store, StoreError,
+    AuditEntry, Backend, Lease, Store, StoreError,
     accept::fingerprint,
     audit,
     counters::Tally,
@@ -360,17 +360,24 @@ impl Store {
         let (mut left_out, mut on_their_way) = (0, 0);
         for row in &flows {
             let flow: Name = row.parsed("flow")?;
-            let open = sqlx::query(
-                "SELECT q.seq AS seq, q.state AS state, r.stream AS stream, r.key AS key FROM queue AS q \
-                 JOIN records AS r ON r.tenant = q.tenant AND r.flow = q.flow AND r.seq = q.seq \
-                 WHERE q.tenant = $1 AND q.flow = $2 AND r.release = $3 AND r.accepted_at >= $4 ORDER BY q.seq",
-            )
-            .bind(tenant.as_str())
-            .bind(flow.as_str())
-            .bind(release.as_str())
-            .bind(since)
-            .fetch_all(&mut **tx)
-            .await?;
+            // Held, as by whoever begins or ends an attempt: their states must not move between the look and the change.
+            let mut sql = Sql::new(
+                "SELECT r.seq AS seq, r.state AS state, r.stream AS stream, r.key AS key FROM queue AS q \
+                 JOIN records AS r ON r.tenant = q.tenant AND r.flow = q.flow AND r.seq = q.seq WHERE q.tenant = ",
+            );
+            sql.bind(tenant.as_str())
+                .push(" AND q.flow = ")
+                .bind(flow.as_str())
+                .push(" AND r.release = ")
+                .bind(release.as_str())
+                .push(" AND r.accepted_at >= ")
+                .bind(since)
+                .push(" ORDER BY r.seq")
+                .push(match self.backend() {
+                    Backend::Sqlite => "",
+                    Backend::Postgres => " FOR UPDATE OF r",
+                });
+            let open = sql.query(tx.backend())?.fetch_all(&mut **tx).await?;
             let mut seqs = Vec::with_capacity(open.len());
             let mut lanes: BTreeMap<(String, String), i64> = BTreeMap::new();
             let mut tally = Tally::default();
@@ -379,6 +386,10 @@ impl Store {
                 let from = RecordState::parse(&state)
                     .ok_or_else(|| StoreError::corrupt("column state", format!("`{state}` is no state")))?;
                 // What is on its way is left to arrive or not; what is read again comes after it.
+                if !(from.is_open() || from == RecordState::Quarantined) {
+                    // It was delivered while this waited for it.
+                    continue;
+                }
                 if is_at_rest(from) {
                     tally.moved(from, RecordState::Dropped, 1);
                     seqs.push(seq);

@@ -14,6 +14,7 @@ mod delivering;
 mod denials;
 mod explaining;
 mod guests;
+mod moving;
 mod opening;
 mod outgoing;
 mod quarantine;
