@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use stecker_model::{
     ConnectionSpec, Digest, Name, RecordState,
-    api::{MoveState, Reason},
+    api::{MoveState, Reason, RolloutState},
 };
 
 use super::stats;
@@ -184,7 +184,8 @@ impl Store {
     /// specification, how far its flows were read, its storage. `spec` is what it is to be, made of what it was at `generation`.
     ///
     /// # Errors
-    /// The lease is not the current one, the connection is not in the rollout or not there any more, or the database fails. Nothing is changed then.
+    /// The lease is not the current one, the rollout is not moving connections (any more), the connection is not in it or not there any more, or the
+    /// database fails. Nothing is changed then.
     pub async fn move_connection(
         &self,
         lease: &Lease,
@@ -196,6 +197,12 @@ impl Store {
     ) -> Result<Moved, StoreError> {
         let (tenant, connection) = (&lease.tenant, &spec.name);
         let mut tx = self.begin_fenced(lease).await?;
+        // A person may have ended or paused it since whoever works on it looked.
+        let info = super::hold(self, &mut tx, tenant, rollout).await?;
+        if info.state != RolloutState::Moving || info.paused {
+            let what = format!("the rollout `{rollout}` is not moving connections any more");
+            return Err(StoreError::conflict(what));
+        }
         let held = hold(self, &mut tx, tenant, rollout, connection).await?;
         if held.state != MoveState::Waiting {
             return Ok(Moved::Already);

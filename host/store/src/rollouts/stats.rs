@@ -1,5 +1,6 @@
 //! What calls came to, by connection, release and day: what a new release is held against.
 
+use sqlx::any::AnyRow;
 use stecker_model::{Digest, Name, api::CallNumbers};
 
 use crate::{
@@ -29,6 +30,20 @@ pub struct NewCalls {
     pub n: u64,
 }
 
+const NUMBERS: &str = "SELECT what, class, CAST(SUM(n) AS BIGINT) AS n FROM call_stats WHERE tenant = $1 AND connection = $2 AND release = $3 \
+    GROUP BY what, class";
+
+fn sums(rows: &[AnyRow]) -> Result<CallNumbers, StoreError> {
+    let mut numbers = CallNumbers::new();
+    for row in rows {
+        numbers
+            .entry(row.text("what")?)
+            .or_default()
+            .insert(row.text("class")?, row.count("n")?);
+    }
+    Ok(numbers)
+}
+
 /// Within a transaction, so that nothing is counted between a look and a move.
 pub(super) async fn numbers(
     tx: &mut Tx,
@@ -36,23 +51,11 @@ pub(super) async fn numbers(
     connection: &Name,
     release: &Digest,
 ) -> Result<CallNumbers, StoreError> {
-    let rows = sqlx::query(
-        "SELECT what, class, CAST(SUM(n) AS BIGINT) AS n FROM call_stats WHERE tenant = $1 AND connection = $2 AND release = $3 \
-         GROUP BY what, class",
-    )
-    .bind(tenant.as_str())
-    .bind(connection.as_str())
-    .bind(release.as_str())
-    .fetch_all(&mut **tx)
-    .await?;
-    let mut numbers = CallNumbers::new();
-    for row in &rows {
-        numbers
-            .entry(row.text("what")?)
-            .or_default()
-            .insert(row.text("class")?, row.count("n")?);
-    }
-    Ok(numbers)
+    let query = sqlx::query(NUMBERS)
+        .bind(tenant.as_str())
+        .bind(connection.as_str())
+        .bind(release.as_str());
+    sums(&query.fetch_all(&mut **tx).await?)
 }
 
 impl Store {
@@ -111,22 +114,10 @@ impl Store {
         connection: &Name,
         release: &Digest,
     ) -> Result<CallNumbers, StoreError> {
-        let rows = sqlx::query(
-            "SELECT what, class, CAST(SUM(n) AS BIGINT) AS n FROM call_stats WHERE tenant = $1 AND connection = $2 AND release = $3 \
-             GROUP BY what, class",
-        )
-        .bind(tenant.as_str())
-        .bind(connection.as_str())
-        .bind(release.as_str())
-        .fetch_all(self.reader())
-        .await?;
-        let mut numbers = CallNumbers::new();
-        for row in &rows {
-            numbers
-                .entry(row.text("what")?)
-                .or_default()
-                .insert(row.text("class")?, row.count("n")?);
-        }
-        Ok(numbers)
+        let query = sqlx::query(NUMBERS)
+            .bind(tenant.as_str())
+            .bind(connection.as_str())
+            .bind(release.as_str());
+        sums(&query.fetch_all(self.reader()).await?)
     }
 }

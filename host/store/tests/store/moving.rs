@@ -17,6 +17,7 @@ scenarios!(
     what_is_on_its_way_back_keeps_nothing_waiting,
     what_somebody_changed_meanwhile_is_left,
     a_connection_is_in_one_rollout_and_a_barred_release_in_none,
+    what_a_person_ended_or_paused_moves_nothing,
     whoever_lost_the_rollout_changes_nothing,
 );
 
@@ -61,6 +62,20 @@ impl World {
     async fn generation(&self) -> i64 {
         let shop = self.store.connection(&self.tenant, &name("shop")).await.unwrap();
         shop.unwrap().generation
+    }
+
+    /// As whoever works on it would, once it is prepared and tried.
+    async fn begin_moving(&self, lease: &Lease, rollout: &str) {
+        for event in [RolloutEvent::Prepared, RolloutEvent::Shadowed] {
+            let step = RolloutStep {
+                event: Some(event),
+                ..RolloutStep::default()
+            };
+            self.store
+                .step_rollout(lease, &name(rollout), step, START)
+                .await
+                .unwrap();
+        }
     }
 
     async fn move_shop(&self, lease: &Lease, rollout: &str, to: char) -> Moved {
@@ -142,6 +157,7 @@ async fn a_page_read_before_the_move_does_not_count_after_it(world: World) {
         .read(&flow, 'a', (1, None, "c1"), vec![record("x", "1")])
         .await
         .unwrap();
+    world.begin_moving(&rollout, "r1").await;
     assert_eq!(world.move_shop(&rollout, "r1", 'b').await, Moved::Moved(2));
     assert_eq!(world.move_shop(&rollout, "r1", 'b').await, Moved::Already);
     // Read by the old release, and committed too late.
@@ -177,6 +193,7 @@ async fn the_way_back_restores_cursor_and_storage_and_reads_again_what_was_not_s
         .await
         .unwrap();
     let rollout = world.rollout("r1", 'b').await.unwrap();
+    world.begin_moving(&rollout, "r1").await;
     world.move_shop(&rollout, "r1", 'b').await;
     world.put(Some(2), b"changed").await.unwrap();
     // The new release reads a new state of one thing, and two new ones, of which one is delivered.
@@ -223,6 +240,7 @@ async fn the_way_back_restores_cursor_and_storage_and_reads_again_what_was_not_s
 async fn what_is_on_its_way_back_keeps_nothing_waiting(world: World) {
     let flow = world.lease("node-1").await;
     let rollout = world.rollout("r1", 'b').await.unwrap();
+    world.begin_moving(&rollout, "r1").await;
     world.move_shop(&rollout, "r1", 'b').await;
     world
         .read(&flow, 'b', (2, None, "c2"), vec![record("x", "1")])
@@ -264,6 +282,7 @@ async fn what_is_on_its_way_back_keeps_nothing_waiting(world: World) {
 
 async fn what_somebody_changed_meanwhile_is_left(world: World) {
     let rollout = world.rollout("r1", 'b').await.unwrap();
+    world.begin_moving(&rollout, "r1").await;
     let mut changed = connection_spec("shop");
     changed.config = serde_json::json!({ "url": "http://other.example" });
     let generation = world.generation().await;
@@ -334,6 +353,37 @@ async fn a_connection_is_in_one_rollout_and_a_barred_release_in_none(world: Worl
     let none: Name = name("none");
     let unknown = world.store.rollout(&world.tenant, &none).await;
     assert!(matches!(unknown, Err(StoreError::NotFound { .. })), "{unknown:?}");
+}
+
+async fn what_a_person_ended_or_paused_moves_nothing(world: World) {
+    let lease = world.rollout("r1", 'b').await.unwrap();
+    world.begin_moving(&lease, "r1").await;
+    let (tenant, rollout) = (&world.tenant, name("r1"));
+    let mut spec = connection_spec("shop");
+    spec.plugin.digest = Some(digest('b'));
+    let moved = async || {
+        let to = digest('b');
+        world
+            .store
+            .move_connection(&lease, &rollout, &spec, 1, &to, START + 10)
+            .await
+    };
+    world
+        .store
+        .pause_rollout(tenant, &rollout, true, "ada", START)
+        .await
+        .unwrap();
+    let paused = moved().await;
+    assert!(matches!(paused, Err(StoreError::Conflict { .. })), "{paused:?}");
+    let abort = RolloutEvent::AbortUnmoved;
+    world
+        .store
+        .switch_rollout(tenant, &rollout, abort, "ada", START)
+        .await
+        .unwrap();
+    let ended = moved().await;
+    assert!(matches!(ended, Err(StoreError::Conflict { .. })), "{ended:?}");
+    assert_eq!(world.generation().await, 1);
 }
 
 async fn whoever_lost_the_rollout_changes_nothing(world: World) {
